@@ -18,6 +18,7 @@ from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
 from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened, read_by
+from portable_nn.data.stored_files import FILES
 from portable_nn.data.tables import STDIN, UTF_8
 
 _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feather"}
@@ -152,10 +153,7 @@ def read_frame(
     if isinstance(source, Frame):
         return source
     if is_path(source):
-        suffix = Path(str(source)).suffix.lower()
-        if suffix in _ARROW:
-            return _arrow_file(Path(str(source)), _ARROW[suffix])
-        return Frame(*read_csv(source, header, delimiter, decimal, encoding, strict=strict), decimal)
+        return _file(Path(str(source)), header, delimiter, decimal, encoding, strict=strict)
     if _is_arrow(source):
         names = source.column_names
         return _frame({name: _arrow_cells(*arrow_side.arrow_cells(source[name]), where, name) for name in names}, where)
@@ -165,7 +163,7 @@ def read_frame(
         source = {name: source[name] for name in source.dtype.names}
     elif are_rows(source):
         source = _of_rows(source, where)
-    elif isinstance(source, Mapping) and source and all(map(_is_cell, source.values())):
+    elif _is_row(source):
         source = _of_rows([source], where)
     if not isinstance(source, Mapping):
         raise UsageError(
@@ -175,11 +173,26 @@ def read_frame(
     return _frame({str(name): _cells_of(column, where, str(name)) for name, column in source.items()}, where)
 
 
+def _file(
+    path: Path, header: bool | None, delimiter: str | None, decimal: str, encoding: str, *, strict: bool
+) -> Frame:
+    suffix = path.suffix.lower()
+    if suffix in _ARROW:
+        return _arrow_file(path, _ARROW[suffix])
+    if suffix in FILES:
+        raise UsageError(
+            f"{path}: expected a table with names of columns, not a file of arrays: --inputs names the array of the "
+            "examples, and --target that of what is right for them (inputs=, targets=)"
+        )
+    return Frame(*read_csv(path, header, delimiter, decimal, encoding, strict=strict), decimal)
+
+
 # -- in memory
 
 
-def _is_cell(value: object) -> bool:
-    return isinstance(value, str) or value is None or np.ndim(value) == 0  # type: ignore[arg-type]
+def _is_row(given: object) -> bool:
+    """True for a dict of cells by the names of columns, each of which is one number or word."""
+    return isinstance(given, Mapping) and bool(given) and all(np.ndim(cell) == 0 for cell in given.values())
 
 
 def _of_rows(rows: Sequence[Mapping[Any, Any]], where: str) -> dict[Any, list[Any]]:

@@ -51,6 +51,14 @@ def test_weights_that_cannot_be_read_are_named_with_the_reason(run, tmp_path: Pa
     assert ". Not read: 'c1.weight' is an object of numpy." in text
 
 
+def test_arrays_in_a_file_are_no_table(run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.eye(40, 3), labels=np.arange(40) % 2)
+    text = said(run, "train", "3-4-2", "a.npz", "--target", "labels", "-o", "m.npz")
+    assert "not a file of arrays: --inputs names the array of the examples, and --target" in text
+    words = ["--inputs", "images", "--target", "labels", "--epochs", "1"]
+    assert run("train", "3-4-2", "a.npz", *words, "-o", "m.npz").code == 0
+
+
 def test_a_program_of_torch_is_read_by_way_of_onnx(run, tmp_path: Path) -> None:
     """The call that the message names works, as the next line of the message's reader."""
     torch = pytest.importorskip("torch")
