@@ -99,7 +99,7 @@ class History(Mapping[str, list[float]]):
         return len(self.rows[0]) if self.rows else 0
 
     def __contains__(self, name: object) -> bool:
-        return name in iter(self)
+        return name in list(self)
 
     def __repr__(self) -> str:
         return "\n".join([self._title(), table(*self._last())]).rstrip("\n")
