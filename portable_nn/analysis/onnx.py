@@ -14,7 +14,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from portable_nn.analysis.report import Finding, Level
 from portable_nn.analysis.survey import Survey, Surveyor
-from portable_nn.analysis.walk import GIVE_THOSE, MAY_BE_CONSTANT, Translate, walk
+from portable_nn.analysis.walk import GIVE_THOSE, Translate, walk
 from portable_nn.core.binding import Sizes, bind
 from portable_nn.core.dims import may_be_equal, substituted
 from portable_nn.core.errors import FileError, FormatError, GraphError, PortableNNError, UnsupportedError
@@ -303,7 +303,7 @@ def _survey_of(
     lacking = set(range(len(nodes))) - known
     given = dict(types)
     findings, fitting = walk(nodes, _translator(opened, known), types, inferred, unknown, lacking)
-    if any(finding.hint in {GIVE_THOSE, MAY_BE_CONSTANT} for finding in findings):
+    if any(finding.hint == GIVE_THOSE for finding in findings):
         if needed := _needed(opened, given, list(shapes)):
             shapes = {name: substituted(shape, solution(needed)) for name, shape in shapes.items()}
             return _survey_of(opened, entries, shapes, numbers, [*notes, *_notes(equalities(needed))])
@@ -326,8 +326,7 @@ def _needed(opened: _Opened, types: Types, inputs: Sequence[str]) -> list[Needed
 def _advised(findings: Sequence[Finding], opened: _Opened, types: Types, inputs: Sequence[str]) -> list[Finding]:
     """``findings`` with the advice of import on the sizes that they are about."""
     hint = advice(_supported(opened), types, inputs, opened.opset, _outputs(opened))
-    general = {GIVE_THOSE, MAY_BE_CONSTANT}
-    return [replace(each, hint=hint) if hint and each.hint in general else each for each in findings]
+    return [replace(each, hint=hint) if hint and each.hint == GIVE_THOSE else each for each in findings]
 
 
 def _supported(opened: _Opened) -> list[Node]:

@@ -17,7 +17,7 @@ from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Node
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import DataDependentShape, InvalidNode, Type, Types, types_made, types_read
+from portable_nn.operators import InvalidNode, Type, Types, types_made, types_read
 from portable_nn.operators.equal_sizes import fits, sizes_met
 
 
@@ -87,17 +87,13 @@ Translate: TypeAlias = Callable[[int, Types], Sequence[Node]]
 
 GIVE_THOSE: Final = "it depends on symbolic sizes of the inputs: give these sizes"
 GIVE_SIZES: Final = "give the sizes of the inputs"
-MAY_BE_CONSTANT: Final = (
-    "they may be constant for fixed sizes of the inputs: give these sizes, or have a simplifier fold them"
-)
 
 TRIED: Final = 5040
 """A size with many divisors, for trials of whether any size fits."""
 
 
-Doubt: TypeAlias = Literal["data-dependent", "unknown", "follows"]
-"""Why it is undecided whether a node fits: sizes, axes or pads are data-dependent, or sizes are unknown, which
-may follow from an operator that this package lacks."""
+Doubt: TypeAlias = Literal["unknown", "follows"]
+"""Why it is undecided whether a node fits: sizes are unknown, which may follow from an operator that is not here."""
 
 
 def walk(
@@ -175,8 +171,6 @@ def _invalid(
     following: set[str],
 ) -> Finding | Doubt:
     """The finding on an invalid node, or the doubt whether it is one, where sizes are symbolic or unknown."""
-    if isinstance(invalid, DataDependentShape):
-        return "data-dependent"
     dims = set(sizes_met(given))
     named = {dim for dim in dims if isinstance(dim, str)}
     unknown = undeclared(named, declared)
@@ -196,12 +190,8 @@ def _sizes(names: Iterable[str], types: Types) -> Iterator[Dim]:
 
 
 def _findings(said: Sequence[tuple[Finding | Doubt, str]]) -> Iterator[Finding]:
-    """The findings in what is said of nodes: one for all nodes with the same doubt."""
+    """The findings in what is said of nodes: one for all nodes of which sizes are unknown."""
     yield from (each for each, _ in said if isinstance(each, Finding))
-    for doubt, message, hint in (
-        ("data-dependent", "not supported: data-dependent sizes, axes or pads", MAY_BE_CONSTANT),
-        ("unknown", "not checked, and refused by import, as the sizes of inputs are unknown", GIVE_SIZES),
-    ):
-        if names := [name for each, name in said if each == doubt]:
-            node = names[0] if doubt == "data-dependent" and len(names) == 1 else ""
-            yield Finding("error", node, f"{message}, in {quantity(len(names), 'node')}: {some(names)}", hint)
+    if names := [name for each, name in said if each == "unknown"]:
+        message = "not checked, and refused by import, as the sizes of inputs are unknown"
+        yield Finding("error", "", f"{message}, in {quantity(len(names), 'node')}: {some(names)}", GIVE_SIZES)
