@@ -60,7 +60,13 @@ def shape_of(path: Path) -> list[int | str]:
 # -- every operator at every opset
 
 
-STANDARD = [case for case in CASES if not case.domain]
+STANDARD = [
+    case
+    for case in CASES
+    if not (case.domain or (case.operator == "MaxUnpool" and len(case.inputs) == 3 and 2 not in case.constants))
+]
+"""Not where data decide output_shape: runtimes disagree on what the indices then count through."""
+
 BY_OPERATOR: dict[str, list[Case]] = defaultdict(list)
 for each in STANDARD:
     BY_OPERATOR[each.operator].append(each)
@@ -392,7 +398,7 @@ def test_the_steps_of_an_older_file_become_nodes(
     if remaining:
         listed = "; ".join(map(str, steps[:-inside]))
         assert remaining.startswith(f"inputs are prepared outside the file: {listed}; the file takes {dtype} (")
-        assert remaining.endswith("). portable-nn predict and pnn.prepare do this")
+        assert remaining.endswith("), levels from 0 to 255. portable-nn predict and pnn.prepare do this")
     [value] = onnx.load(tmp_path / "a.onnx").graph.input
     assert (value.name, value.type.tensor_type.elem_type) == ("x", 1 if dtype == "float32" else 11)
     assert shape_of(tmp_path / "a.onnx") == ["batch", *goes_in]

@@ -37,11 +37,14 @@ def explicit(node: Node, types: Types) -> Node:
 
 
 def _check_unpool(use: OperatorContext) -> None:
-    given, counted = use.constant(2) if use.has(2) else None, unpooled(use)
-    if given not in {None, counted}:
+    if not use.has(2):
+        return
+    given, counted = use.type(2).constant, unpooled(use)
+    if given != counted:
+        other = "of the data" if given is None else format_shape(use.constant(2))
         use.fail(
-            f"runtimes disagree on whether its indices count through output_shape {format_shape(given or ())} or "
-            f"{format_shape(counted)}: leave output_shape out, and pad the output"
+            f"runtimes disagree on whether its indices count through output_shape {other} or {format_shape(counted)}: "
+            "leave output_shape out, and pad the output"
         )
 
 
