@@ -23,6 +23,7 @@ from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.structure import attributes, difference_of, node_difference
 from portable_nn.core.errors import PortableNNError
+from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap
 from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
@@ -42,9 +43,6 @@ UNKNOWN: Final = 1e300
 
 SLACK: Final = 32.0
 """The units in the last place of the largest number that many roundings may move any."""
-
-SATURATES: Final = "saturates"
-"""The first word on what is quantised with steps that end too soon."""
 
 IDLE: Final = 0.05
 """The share of its places at which examples differ, below which a value hardly varies."""
@@ -93,6 +91,7 @@ class Alignment:
         given: by value of the second model, the value of the first that is given in its place.
         apart: the same where the models part.
         refused: values of the second model that only resemble one of the first.
+        saturated: values of the second model whose steps end too soon.
         gaps: how far each computed value is from the one that is given.
         partings: where the models part.
     """
@@ -118,7 +117,7 @@ class Alignment:
         self.given = {name: match for name, (match, _) in drawn.items()}
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
-        self.refused, self.switched = set[str](), set[tuple[str, Match]]()
+        self.refused, self.saturated, self.switched = set[str](), set[str](), set[tuple[str, Match]]()
         self.folded = own_errors(one, other), own_errors(other, one)
         self.plain = self.ours = other.run(self.feeds, {})
         self.is_narrow = self.steps or len({_least(self.plain[0]), _least(self.theirs[0])}) > 1
@@ -218,8 +217,10 @@ class Alignment:
                 self.given = {key: each for key, each in self.given.items() if key not in after}
                 self.apart[y], self.gaps[y] = match, Gap(apart, half, half)
                 ranges = [f"from {low:.3g} to {high:.3g}" for low, high in map(_range, zip(*pairs, strict=True))]
-                why = f"{SATURATES}: numbers are {ranges[0]}, and the steps {ranges[1]}"
-                if not np.array_equal(scale, self.other.constants.get(maker.input[1], ())):
+                why = f"saturates: numbers are {ranges[0]}, and the steps {ranges[1]}"
+                if np.array_equal(scale, self.other.constants.get(maker.input[1], ())):
+                    self.saturated.add(y)
+                else:
                     why = "quantised with one scale, and back with another"
                 self.partings.append(self._parting(y, match, self.gaps[y])._replace(why=why))
 
@@ -605,8 +606,13 @@ class Alignment:
             gap.apart,
             gap.guaranteed,
             gap.likely,
-            node_difference(self.one, self.other, match.value, name),
+            node_difference(self.one, self.other, match.value, name) or self._shapes(match.value, name),
         )
+
+    def _shapes(self, a: str, b: str) -> str:
+        """The shapes of two values, where one is no reordering of the other."""
+        theirs, ours = self.theirs[0][a].shape, self.ours[0][b].shape
+        return "" if sorted(theirs) == sorted(ours) else f"{format_shape(theirs)} in A, {format_shape(ours)} in B"
 
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from portable_nn.comparison.alignment import SATURATES, Alignment
+from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
@@ -44,7 +44,7 @@ FAR: Final = 0.01
 """The relative difference of an output up to which roundings may add up on the way through a whole model."""
 
 FAR_IN_STEPS: Final = 0.2
-"""The same for a model with a quantised one."""
+"""The same limit where one of the models is quantised."""
 
 
 @check_kinds
@@ -198,7 +198,7 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
             "undecided",
             f"at {first.nodes_b[-1]} they differ, and A is quantised: the other way round, more is known",
         )
-    if first and drawn and first.why.startswith(SATURATES):
+    if first and drawn and first.value_b in found.saturated:
         where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
         return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
     if any(each.shown == "beyond rounding" for each in found.partings):

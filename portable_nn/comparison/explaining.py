@@ -9,8 +9,8 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from portable_nn.comparison.answers import Answers
-from portable_nn.comparison.pipeline import BGR, Photo, Pipeline, gaps
-from portable_nn.comparison.report import Diff, Gap
+from portable_nn.comparison.pipeline import BGR, Photo, Pipeline, differing
+from portable_nn.comparison.report import Decision, Diff
 from portable_nn.comparison.solving import EXACT, EXPLAINED, Scored, Search
 from portable_nn.core.arrays import NUMBERS, as_array
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -89,7 +89,7 @@ def explained(a: Prepared, inputs: Any, answers: Any, names: tuple[str, str]) ->
     search, reason = _search(a, own, inputs, answers)
     found = search.found()
     limit = 2 * max(min(each.error for each in found), EXACT)
-    rivals = {each: gaps(own, each.pipeline) for each in found if each.error <= limit}
+    rivals = {each: differing(own, each.pipeline) for each in found if each.error <= limit}
     fewest = min(map(len, rivals.values()))
     rivals = {each: several for each, several in rivals.items() if len(several) == fewest}
     made = _decided(rivals, reason)
@@ -112,7 +112,7 @@ def _search(a: Prepared, own: Pipeline, inputs: Any, answers: Any) -> tuple[Sear
     return Search(a.photo, own, a.photo.canonical(array)), a.fault if array.min() < array.max() else constant
 
 
-def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
+def _decided(rivals: Mapping[Scored, tuple[Decision, ...]], reason: str) -> Diff:
     """The verdict, from those that explain the numbers as well as any with as few differences from A as any."""
     sets, error = list(dict.fromkeys(rivals.values())), min(each.error for each in rivals)
     left = f"{rounded(error, 2)} levels of light are left"
@@ -123,12 +123,17 @@ def _decided(rivals: Mapping[Scored, tuple[Gap, ...]], reason: str) -> Diff:
     if error > EXPLAINED:
         nearest = "the nearest" if sets[0] else "A's own, the nearest"
         reason = f"no preparation that was tried explains the numbers: with {nearest}, {left}"
-    elif len({tuple(gap.what for gap in each) for each in sets}) > 1:
-        several = "; or ".join(" and ".join(f"{gap.what} ({gap.b})" for gap in each) for each in sets[:4])
+    elif len({tuple(decision.what for decision in each) for each in sets}) > 1:
+        several = "; or ".join(
+            " and ".join(f"{decision.what} ({decision.b})" for decision in each) for each in sets[:4]
+        )
         reason = f"several explain the numbers as well: {several}"
     if reason:
         return Diff("", "", "undecided", reason=reason, preparation=sets[0])
-    merged = (each[0]._replace(b=" or ".join(dict.fromkeys(gap.b for gap in each))) for each in zip(*sets, strict=True))
+    merged = (
+        each[0]._replace(b=" or ".join(dict.fromkeys(decision.b for decision in each)))
+        for each in zip(*sets, strict=True)
+    )
     return Diff("", "", "prepared", preparation=tuple(merged), reason=left)
 
 

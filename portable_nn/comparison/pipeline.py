@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.comparison.report import Gap
+from portable_nn.comparison.report import Decision
 from portable_nn.comparison.scaling import KERNELS, resampled
 from portable_nn.core.errors import ShapeError
 from portable_nn.core.graph import format_shape
@@ -182,10 +182,12 @@ DECISIONS: Final = {
 """The decisions that are compared, in words."""
 
 
-def gaps(own: Pipeline, other: Pipeline) -> tuple[Gap, ...]:
+def differing(own: Pipeline, other: Pipeline) -> tuple[Decision, ...]:
     """The decisions in which two preparations differ."""
     return tuple(
-        Gap(what, *(rounded(x, 4) if isinstance(x := getattr(each, name), float) else str(x) for each in (own, other)))
+        Decision(
+            what, *(rounded(x, 4) if isinstance(x := getattr(each, name), float) else str(x) for each in (own, other))
+        )
         for name, what in DECISIONS.items()
         if not _alike(name, own, other)
     )

@@ -55,7 +55,7 @@ class Parting(NamedTuple):
         return "beyond rounding" if self.apart > self.guaranteed else "suspicious"
 
 
-class Gap(NamedTuple):
+class Decision(NamedTuple):
     """A decision that two preparations make differently.
 
     Attributes:
@@ -115,7 +115,7 @@ class Diff:
     reason: str = ""
     notes: tuple[str, ...] = ()
     seed: int = 0
-    preparation: tuple[Gap, ...] = ()
+    preparation: tuple[Decision, ...] = ()
     options: str = ""
 
     @property

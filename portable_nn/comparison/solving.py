@@ -42,7 +42,7 @@ class Scored(NamedTuple):
     error: float
 
 
-class Fit:
+class LeastSquares:
     """The sums of products of levels ``(…, 3)`` and of the numbers ``(…, channels)`` beside which they lie.
 
     ``colours`` have the weights of red, green and blue in each channel, ``(…, channels, 3)``.
@@ -147,7 +147,7 @@ class Search:
                 for kernel in [self.own.kernel] if frame.found else KERNELS:
                     computed = self.photo.levels(turn, frame, kernel, "as computed", every)
                     for levels in (computed, np.rint(computed).clip(0, 255)):
-                        fit = Fit(levels, self.theirs[layout][1], frame, every)
+                        fit = LeastSquares(levels, self.theirs[layout][1], frame, every)
                         errors = fit.errors(self.all_colours, fit.solved(self.all_colours, self.numbers))
                         places = (Try(turn, frame, kernel, layout, name) for name in self.colours)
                         found += zip(errors.tolist(), places, strict=True)
@@ -156,7 +156,7 @@ class Search:
     def _whole(self, place: Try, finish: str) -> Scored:
         """A candidate at all pixels, with the simplest numbers that explain as much as any."""
         layout, theirs = self.theirs[place.layout]
-        fit = Fit(self.photo.levels(*place[:3], finish), theirs, place.frame)
+        fit = LeastSquares(self.photo.levels(*place[:3], finish), theirs, place.frame)
         colours = self.colours[place.colours]
         numbers = fit.solved(colours, self.numbers)
         error = float(fit.errors(colours, numbers))

@@ -654,6 +654,7 @@ def test_a_fault_that_is_known_of_a_runtime_is_found(tmp_path: Path) -> None:
     model = made(text, {"w": np.ones((1, 1, 2, 2), np.float32)})
     found = pnn.diff(model, model, runtime_b="opencv", repro=tmp_path / "case")
     assert (found.verdict, found.partings[0].nodes_b) == ("parted", ("up",))
+    assert "6, 6) in A, " in found.partings[0].why
     done = subprocess.run([sys.executable, tmp_path / "case" / "run.py"], capture_output=True, text=True, check=True)
     assert "b (" in done.stdout
     assert "largest difference 0\n" not in done.stdout

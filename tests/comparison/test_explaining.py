@@ -292,7 +292,11 @@ def asked(folder: Path, photo: Path, name: str, **given: Any) -> Any:
 
 
 def causes(found: Any) -> str:
-    return ", ".join(sorted(gap.what for gap in found.preparation)) if found.verdict == "prepared" else found.verdict
+    return (
+        ", ".join(sorted(decision.what for decision in found.preparation))
+        if found.verdict == "prepared"
+        else found.verdict
+    )
 
 
 @pytest.mark.parametrize(("name", "fault"), CASES)
@@ -415,8 +419,8 @@ def test_filters_that_give_the_same_stand_beside_each_other(folder: Path) -> Non
     x = opencv("AREA")(np.asarray(picture), 96, 96).astype(np.float32) / 255
     preprocess = {"fit": "stretch"}
     found = pnn.diff(folder / "crop.onnx", inputs=picture, preprocess=preprocess, inputs_b=x.transpose(2, 0, 1))
-    [gap] = found.preparation
-    assert {"area", "box", "bilinear without antialias"} <= {*gap.b.split(" or ")}
+    [decision] = found.preparation
+    assert {"area", "box", "bilinear without antialias"} <= {*decision.b.split(" or ")}
 
 
 def test_a_picture_that_hardly_varies_decides_nothing(folder: Path) -> None:
