@@ -7,7 +7,6 @@ written and verified like any other network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -88,15 +87,11 @@ def with_any_batch(network: Network, *, seed: int = 0) -> tuple[Network, tuple[s
     return network_of(program, network), program.notes
 
 
-LEVELS: Final = ", levels from 0 to 255"
-"""The range of what steps for pictures make."""
-
-
 def outside(network: Network) -> tuple[str, ...]:
     """A note for each input on what remains to be done before the model, and how."""
     return tuple(
         f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}; the file takes "
-        f"{value.dtype} {format_shape(value.shape[1:])}{'' if arithmetic(info.preprocessing) else LEVELS}. "
+        f"{value.dtype} {format_shape(value.shape[1:])}{'' if arithmetic(info.preprocessing) else ', levels from 0 to 255'}. "
         "portable-nn predict and pnn.prepare do this"
         for info, value in zip(network.inputs, network.graph.inputs, strict=True)
         if info.preprocessing

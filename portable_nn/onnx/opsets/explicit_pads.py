@@ -37,13 +37,11 @@ def explicit(node: Node, types: Types) -> Node:
 
 
 def _check_unpool(use: OperatorContext) -> None:
-    if not use.has(2):
-        return
-    given, counted = use.type(2).constant, unpooled(use)
-    if given != counted:
-        other = "of the data" if given is None else format_shape(use.constant(2))
+    counted = unpooled(use)
+    if use.has(2) and use.type(2).constant != counted:
+        given = "of the data" if use.type(2).constant is None else format_shape(use.constant(2))
         use.fail(
-            f"runtimes disagree on whether its indices count through output_shape {other} or {format_shape(counted)}: "
+            f"runtimes disagree on whether its indices count through output_shape {given} or {format_shape(counted)}: "
             "leave output_shape out, and pad the output"
         )
 
