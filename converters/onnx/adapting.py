@@ -91,8 +91,8 @@ def outside(network: Network) -> tuple[str, ...]:
     """A note for each input on what remains to be done before the model, and how."""
     return tuple(
         f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}; the file takes "
-        f"{value.dtype} {format_shape(value.shape[1:])}{'' if arithmetic(info.preprocessing) else ', levels from 0 to 255'}. "
-        "portable-nn predict and pnn.prepare do this"
+        f"{value.dtype} {format_shape(value.shape[1:])}"
+        f"{'' if arithmetic(info.preprocessing) else ', levels from 0 to 255'}. portable-nn predict and pnn.prepare do this"
         for info, value in zip(network.inputs, network.graph.inputs, strict=True)
         if info.preprocessing
     )
