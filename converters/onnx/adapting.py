@@ -92,7 +92,7 @@ def outside(network: Network) -> tuple[str, ...]:
     return tuple(
         f"inputs are prepared outside the file: {'; '.join(map(str, info.preprocessing))}; the file takes "
         f"{value.dtype} {format_shape(value.shape[1:])}"
-        f"{'' if arithmetic(info.preprocessing) else ', levels from 0 to 255'}. portable-nn predict and pnn.prepare do this"
+        f"{'' if arithmetic(info.preprocessing) else ', levels 0 to 255'}. portable-nn predict and pnn.prepare do this"
         for info, value in zip(network.inputs, network.graph.inputs, strict=True)
         if info.preprocessing
     )

@@ -70,6 +70,8 @@ def command(
     another graph; or different from a node on, which is named, as its outputs differ by more than rounding explains
     although its inputs agree. If none of these can be shown, the verdict is undecided. The exit code is 0 if both
     models compute the same, and otherwise 1.
+
+    With --inputs-b or --answers-b, the network is the same: it is explained how another program prepares the picture.
     """
     from portable_nn.comparison.diff import diff
     from portable_nn.comparison.explaining import arrays_of

@@ -398,7 +398,7 @@ def test_the_steps_of_an_older_file_become_nodes(
     if remaining:
         listed = "; ".join(map(str, steps[:-inside]))
         assert remaining.startswith(f"inputs are prepared outside the file: {listed}; the file takes {dtype} (")
-        assert remaining.endswith("), levels from 0 to 255. portable-nn predict and pnn.prepare do this")
+        assert remaining.endswith("), levels 0 to 255. portable-nn predict and pnn.prepare do this")
     [value] = onnx.load(tmp_path / "a.onnx").graph.input
     assert (value.name, value.type.tensor_type.elem_type) == ("x", 1 if dtype == "float32" else 11)
     assert shape_of(tmp_path / "a.onnx") == ["batch", *goes_in]

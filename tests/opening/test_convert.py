@@ -63,8 +63,8 @@ def network(dtype: str = "float32") -> pnn.Network:
 
 OUTSIDE = (
     "inputs are prepared outside the file: convert to grey, 0 (black) to 255 (white), with the ITU-R 601 weights, on "
-    "white where transparent; scale to 2x2 pixels (bilinear); the file takes {} (4,), levels from 0 to "
-    "255. portable-nn predict and pnn.prepare do this"
+    "white where transparent; scale to 2x2 pixels (bilinear); the file takes {} (4,), levels 0 to 255. portable-nn "
+    "predict and pnn.prepare do this"
 )
 
 
