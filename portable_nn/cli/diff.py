@@ -71,7 +71,7 @@ def command(
     although its inputs agree. If none of these can be shown, the verdict is undecided. The exit code is 0 if both
     models compute the same, and otherwise 1.
 
-    With --inputs-b or --answers-b, the network is the same: it is explained how another program prepares the picture.
+    With --inputs-b or --answers-b, it explains how another program prepares the picture for the same network.
     """
     from portable_nn.comparison.diff import diff
     from portable_nn.comparison.explaining import arrays_of

@@ -16,8 +16,8 @@ from portable_nn.core.errors import UsageError
 
 DIGITS = find_model("digits-mlp")
 OUTSIDE = (
-    "inputs are prepared outside the file: the steps that inspect lists; the file takes float32 (784,), levels 0 to 255. "
-    " portable-nn predict and pnn.prepare do this\n"
+    "inputs are prepared outside the file: the steps that inspect lists; the file takes float32 (784,), levels 0 to "
+    "255. portable-nn predict and pnn.prepare do this\n"
 )
 
 
