@@ -156,7 +156,7 @@ class Frame(NamedTuple):
 
 
 class Pipeline(NamedTuple):
-    """A preparation."""
+    """The preparation of pictures in one program: what is decided of each of ``DECISIONS``."""
 
     frame: Frame
     kernel: str
