@@ -18,6 +18,9 @@ TRAINED_ON: Final = "trained_on"
 The first share is for validation; the second, after the seed, is for the test, where there is one.
 """
 
+SOME: Final = 256
+"""The most files of a folder whose bytes count, spread over all of them."""
+
 _SHARE: Final = r"0(?:\.\d{1,9})?|\d(?:\.\d{1,9})?e-\d{1,3}"
 ENTRY: Final = re.compile(
     rf"(?P<digest>[0-9a-f]{{16}}) (?P<held_out>{_SHARE}) (?P<seed>\d{{1,40}})(?: (?P<test>{_SHARE}))?"
@@ -91,10 +94,11 @@ def _but(training: re.Match[str], *others: re.Match[str]) -> str:
 
 
 def _digest(path: Path) -> str:
-    """The XXH3-64 of a file's bytes, or of the names and sizes of the files in a folder, which may be very many."""
+    """The XXH3-64 of a file's bytes; of a folder, which may have very many files, of all names and ``SOME`` files."""
     if path.is_dir():
-        sizes = {str(each.relative_to(path)): each.stat().st_size for each in path.glob("*/[!.]*") if each.is_file()}
-        return xxhash.xxh3_64_hexdigest(repr(sorted(sizes.items())).encode())
+        files = sorted(each for each in path.glob("*/[!.]*") if each.is_file())
+        known = [_digest(each) for each in files[:: len(files) // SOME + 1]]
+        return xxhash.xxh3_64_hexdigest(repr([*(str(each.relative_to(path)) for each in files), *known]).encode())
     found = xxhash.xxh3_64()
     with open_regular(path) as file:
         while part := file.read(2**20):

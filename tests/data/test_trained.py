@@ -76,6 +76,10 @@ def test_a_folder_is_known_by_its_files_until_one_changes(tmp_path: Path) -> Non
     [said] = trained_notes(known, [copied, tmp_path])
     assert said.startswith(f"{copied}: the model was trained on these examples, but for a share of 0.1 and of 0.25 (")
     assert share_to_test(known, copied) == (0.25, 7)
+    (copied / "a/1.png").write_bytes(b"c/1.png")  # Another picture of the same name and size.
+    assert trained_notes(known, copied) == []
+    (copied / "a/1.png").write_bytes(b"a/1.png")
+    assert trained_notes(known, copied) == [said]
     (copied / "a/1.png").rename(copied / "b/1.png")
     assert trained_notes(known, copied) == []
 
