@@ -96,7 +96,7 @@ def test_a_file_over_the_limit_of_the_system_is_a_file_error(path: Path) -> None
 
 def run(script: str) -> str:
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", textwrap.dedent(script)]
+    command = [sys.executable, "-B", "-c", textwrap.dedent(script)]
     return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
 
 

@@ -34,7 +34,7 @@ SCENARIOS = [
 def killed(folder: Path, scenario: str, suffix: str) -> dict[str, Any]:
     """What the program says of a scenario."""
     folder.mkdir()
-    command = [sys.executable, str(HERE / "killing.py"), scenario, str(folder), suffix]
+    command = [sys.executable, "-B", str(HERE / "killing.py"), scenario, str(folder), suffix]
     result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
     assert result.stderr == ""
     found: dict[str, Any] = json.loads(result.stdout)
@@ -112,7 +112,7 @@ def on_full_disk(tmp_path: Path, suffix: str, means: str, step: int, before: lis
     folder.mkdir()
     new.write_bytes(CARRIERS[suffix](Forge().give("w", "uint8", [40_000], b"new " * 10_000)))
     old.write_bytes(CARRIERS[suffix](Forge().give("w", "uint8", [20_000], b"old " * 5_000)))
-    command = [*before, sys.executable, "-c", FULL, str(folder), str(new), means, str(old), str(step)]
+    command = [*before, sys.executable, "-B", "-c", FULL, str(folder), str(new), means, str(old), str(step)]
     result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=False)
     if result.returncode == 77:
         pytest.skip(f"this system does not let us mount a file system: {result.stderr.strip()}")

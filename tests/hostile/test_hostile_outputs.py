@@ -25,7 +25,7 @@ def test_nothing_is_replaced_and_nothing_is_left_half_done(how: str, count: int,
     for needed in ("zarr", "pyarrow", "h5py"):
         if importlib.util.find_spec(needed) is None:
             pytest.skip(f"{needed} is an extra")
-    command = [sys.executable, str(HERE / "outputs.py"), how, str(count), str(count), str(tmp_path)]
+    command = [sys.executable, "-B", str(HERE / "outputs.py"), how, str(count), str(count), str(tmp_path)]
     if how == "disk":  # A small file system that nobody else sees, and that ends with the process.
         unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", MOUNTED, str(tmp_path)]
         command = [*unshare, *command]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from bounded import no_larger_files
 
 LATEST = 3600
 """Seconds after which a run is given up."""
@@ -75,7 +76,7 @@ class Ordeal:
 
         def limited() -> None:
             if limit is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+                no_larger_files(limit)
 
         log = self.out.with_name("log.txt")
         with log.open("w") as file:
