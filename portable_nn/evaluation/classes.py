@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.intervals import (
     LEAST,
     LEAST_OF_CLASS,
@@ -21,6 +20,7 @@ from portable_nn.evaluation.intervals import (
     too_few,
 )
 from portable_nn.evaluation.reliability import ReliabilityScores
+from portable_nn.evaluation.results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.worst import Sample, Worst, WorstOf
 from portable_nn.operators.registry import Array
 

@@ -18,10 +18,10 @@ from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import percent, quantity
 from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
-from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.probabilities import log_probabilities, probabilities
 from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
+from portable_nn.evaluation.results import ClassEvaluation
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.format.meaning import InputInfo, OutputInfo

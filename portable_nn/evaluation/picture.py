@@ -9,9 +9,8 @@ import numpy as np
 
 from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, drawn, figure, style, tint
 from portable_nn.core.text import percent, quantity
-from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.intervals import LEAST, of_mean
-from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
+from portable_nn.evaluation.results import ClassEvaluation, NumberEvaluation, NumberFigures
 from portable_nn.evaluation.worst import Worst
 from portable_nn.operators.registry import Array
 

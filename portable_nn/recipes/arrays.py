@@ -12,10 +12,10 @@ import numpy as np
 
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.names import OPTIMIZER
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity, some
 from portable_nn.data.apart import divided

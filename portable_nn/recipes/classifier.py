@@ -11,9 +11,8 @@ import numpy as np
 
 from portable_nn import layers as pnn_layers
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import ACTIVATIONS, Prepare
+from portable_nn.core.names import ACTIVATIONS, OPTIMIZER, Prepare
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.apart import split

@@ -13,9 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.arguments import check_argument, check_kinds
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.names import ACTIVATIONS, OPTIMIZER
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.apart import split
