@@ -24,7 +24,6 @@ from portable_nn.operators.base import (
     Shape,
     Streamed,
     Symbol,
-    Type,
     cast,
     emit,
     emit_all,
@@ -83,10 +82,6 @@ def streamed(use: OperatorContext) -> Streamed:
 
 
 OUTPUTS = ("Y", "Y_h", "Y_c")
-
-
-def _forward_types(use: OperatorContext) -> tuple[Type, ...]:
-    return *types_of_outputs(use), type_of_saved(use)
 
 
 def _gradient(n: GradientContext, name: str) -> list[Symbol | None]:
@@ -234,7 +229,7 @@ for _name, _kind in KINDS.items():
         Operator(
             f"{_name}Forward",
             INPUTS,
-            _forward_types,
+            lambda use: (*types_of_outputs(use), type_of_saved(use)),
             run_forward,
             partial(_gradient, name=_name),
             _internal,
