@@ -211,5 +211,4 @@ def _midranks(values: Array) -> Array:
     """The ranks from 1; equal values have the mean of theirs."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    middle: Array = (ends - (counts - 1) / 2)[places]
-    return middle
+    return (ends - (counts - 1) / 2)[places]

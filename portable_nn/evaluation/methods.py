@@ -226,7 +226,7 @@ def add_up(numbers: Array, info: OutputInfo) -> bool:
 
 def scoring(info: OutputInfo, width: int, task: Task | None, *, by_number: bool = False, worst: int = 0) -> Scoring:
     """The scoring of an output of ``width`` numbers an example. Raises ``UsageError`` where it cannot be a class's."""
-    kind: Any = kind_for(task, info.kind, width)
+    kind = kind_for(task, info.kind, width)
     info = replace(info, kind=kind)
     if kind == "gaussian" and width % 2:
         raise UsageError(
@@ -287,8 +287,7 @@ def _rows(output: Array, name: str) -> Array:
             output.ndim == 3
         )
         raise UsageError(f"output '{name}' has shape {output.shape}, and not one row of numbers for each example{hint}")
-    rows: Array = output.reshape(len(output), -1).astype(np.float64)
-    return rows
+    return output.reshape(len(output), -1).astype(np.float64)
 
 
 def as_mask(mask: Any, count: int) -> Array:
@@ -316,7 +315,7 @@ def _steps(output: Array, labels: Array, mask: Array, info: OutputInfo) -> tuple
     if output.shape[:2] != mask.shape or labels.shape[:2] != mask.shape:
         shapes = f"output {output.shape}, y {labels.shape} and mask {mask.shape}"
         raise UsageError(f"'{info.name}' needs as many steps in each: {shapes}")
-    rows: Array = output[mask].reshape(int(mask.sum()), -1).astype(np.float64)
+    rows = output[mask].reshape(int(mask.sum()), -1).astype(np.float64)
     return rows, labels[mask]
 
 

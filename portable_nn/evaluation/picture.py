@@ -206,8 +206,7 @@ def drawable(x: Array | None) -> Array | None:
     if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[-1] != 3):
         return None
     low, high = float(x.min()), float(x.max())
-    found: Array = (x - low) / (high - low if high > low else 1.0)
-    return found
+    return (x - low) / (high - low if high > low else 1.0)
 
 
 # -- numbers

@@ -102,7 +102,7 @@ def rows_of(columns: Sequence[Column]) -> Make:
 
 
 def _cells(column: Column, noise: Array, rng: np.random.Generator) -> Array:
-    cells: Array = noise.astype(np.float64)
+    cells = noise.astype(np.float64)
     if column.categories:
         least = -1 if column.unknown == "other" else 0
         cells = np.asarray(rng.integers(least, len(column.categories), noise.shape), np.float64)

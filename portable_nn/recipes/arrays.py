@@ -104,7 +104,7 @@ def train_arrays(
     wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
     first = _first_layers(train.of(x)) if standardise else []
     layers_after = layers_for(wanted, sizes, activation)
-    network: Network = Sequential(Input(x.shape[1]), *first, *layers_after, labels=wanted.labels, seed=seed)
+    network = Sequential(Input(x.shape[1]), *first, *layers_after, labels=wanted.labels, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "table"),)
     scaled = _scaled(y, wanted)
     trained = fit_target(

@@ -358,7 +358,7 @@ def _few_bits(
 
     found = emit("Reshape", unpacked(b, blocks * block_size), integers([N, blocks, block_size]))
     if points is None:
-        middle: Symbol = constant(float(2 ** (bits - 1)), scales.dtype)
+        middle = constant(float(2 ** (bits - 1)), scales.dtype)
     else:
         middle = unpacked(points, blocks) if points.dtype == "uint8" else emit("Reshape", points, integers([N, blocks]))
         middle = emit("Unsqueeze", middle, integers([2]))

@@ -87,8 +87,8 @@ OUTPUTS = ("Y", "Y_h", "Y_c")
 def _gradient(n: GradientContext, name: str) -> list[Symbol | None]:
     """Through the form that keeps what is needed; it is computed first where the node is not of that form."""
     outputs, attributes = KINDS[name].states + 2, dict[str, Any](n.attributes)
-    given: list[Symbol | None] = [n.x[index] if n.has(index) else None for index in range(len(INPUTS))]
-    made: Sequence[Symbol] = n.y
+    given = [n.x[index] if n.has(index) else None for index in range(len(INPUTS))]
+    made = n.y
     if n.operator.domain != INTERNAL or len(made) < outputs:
         made = emit_all(f"{name}Forward", *given, outputs=outputs, domain=INTERNAL, **attributes)
     flows = [*n.back, None, None, None][: KINDS[name].states + 1]

@@ -74,7 +74,7 @@ def _kernel(n: KernelContext) -> list[Step]:
 
 
 def _gradient(n: GradientContext) -> list[Symbol | None]:
-    absent: list[Symbol | None] = [None] * (n.inputs - 1)
+    absent = [None] * (n.inputs - 1)
     if not n.has(2):
         return [n.dy, *absent]
     if len(n.y) < 2:
