@@ -43,8 +43,8 @@ class Ran(NamedTuple):
     final: tuple[Symbol, ...]
 
 
-def _reversed(x: Symbol, axis: int = 1) -> Symbol:
-    ends = [[-1], [-(2**31)], [axis], [-1]]
+def _reversed(x: Symbol) -> Symbol:
+    ends = [[-1], [-(2**31)], [1], [-1]]
     return emit("Slice", x, *(integers(each) for each in ends))
 
 
