@@ -23,8 +23,8 @@ _MADE: Final = frozenset({"to", "dtype", "output_dtype", "output_datatype", "val
 _TYPES: Final = (_MADE - {"value"}) | {"stash_type", "softmax_precision"}
 """The attributes that are element types."""
 
-_ROUNDING: Final = {("Cast", "to"), ("QuantizeLinear", "output_dtype")}
-"""The attributes to whose types numbers are rounded."""
+_ROUNDING: Final = {("BitCast", "to"), ("Cast", "to"), ("QuantizeLinear", "output_dtype")}
+"""The attributes whose types are kept: numbers are rounded to them, or their bits taken for one."""
 
 
 def narrow_values(model: ModelProto) -> dict[str, int]:

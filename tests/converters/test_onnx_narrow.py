@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import read_onnx
-from portable_nn.core.errors import EditedWarning, UsageError, VerificationError
+from portable_nn.core.errors import EditedWarning, GraphError, UsageError, VerificationError
 from portable_nn.onnx.verify import compare_weights
 from portable_nn.opening.convert import convert
 from portable_nn.operators.narrow import NARROW, rounded
@@ -230,6 +230,13 @@ def test_an_opset_without_the_type_is_refused(tmp_path: Path) -> None:
     pnn.export_onnx(network, tmp_path / "new.onnx")
     written = onnx.load(tmp_path / "new.onnx")
     assert (written.opset_import[0].version, [each.op_type for each in written.graph.node]) == (19, ["Cast", "Cast"])
+
+
+@pytest.mark.parametrize(("x", "to"), [(21, 22), (10, 16), (2, 17)], ids=str)
+def test_bits_are_not_taken_for_those_of_a_type_that_is_held_in_another(x: int, to: int) -> None:
+    given = model([node("BitCast", "x", "b", to=to), node("Cast", "b", "y", to=FLOAT)], {}, x, opset=26)
+    with pytest.raises(GraphError, match=rf"at opset 26, it takes bits of one type .* for element type {to}$"):
+        pnn.import_onnx(given, verify=False)
 
 
 def test_casts_in_bodies_round() -> None:
