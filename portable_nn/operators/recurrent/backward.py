@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.operators.base import Array, KernelContext, OperatorContext, Type
-from portable_nn.operators.recurrent.cells import NEW, C, F, I, O
-from portable_nn.operators.recurrent.flows import BACKWARD, Flow, resets_after
+from portable_nn.operators.recurrent.cells import BACKWARD, NEW, C, F, Flow, I, O, resets_after
 from portable_nn.operators.recurrent.forward import work_type
 from portable_nn.operators.recurrent.sweep import (
     Steps,
