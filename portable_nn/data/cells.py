@@ -125,7 +125,7 @@ MOSTLY: Final = 0.8
 """A column of which this share are numbers is meant to be one of numbers."""
 
 
-def number_fault(cell: str, decimal: str = ".") -> str:
+def number_fault(cell: str, decimal: str) -> str:
     """Why a cell of a column of numbers is none."""
     hint = f"; {COMMAS}" if decimal == "." and _COMMA.fullmatch(cell) else ""
     return f"expected a number, found '{cell}'{hint}"

@@ -196,7 +196,7 @@ class Flow:
     def __post_init__(self) -> None:
         self.product, self.work = self.s.work(len(self.r)), self.s.work()
 
-    def through_r(self, t: int, rows: slice = slice(None)) -> Steps:
+    def through_r(self, t: int, rows: slice) -> Steps:
         """The gradient that flows from these gates to the state before them."""
         r, flow = self.r[rows], self.to_r[rows, t]
         if self.s.batch == 1:
