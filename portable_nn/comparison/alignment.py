@@ -17,16 +17,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.comparison.constants import own_errors, quantised
+from portable_nn.comparison.constants import own_errors
 from portable_nn.comparison.matching import CLOSE, LOOSE, STEPPED, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.structure import attributes, difference_of, node_difference
+from portable_nn.comparison.steps import base_of, ends_of, mismatches, quantised, range_of, read_by, weights
+from portable_nn.comparison.structure import attributes, by_letter, node_difference
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap
-from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
+from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS
 from portable_nn.runtimes.subject import Feeds
 
 MOST: Final = 12
@@ -37,6 +38,9 @@ PAIRS: Final = 3
 
 TRIED: Final = 48
 """The most pairs of nodes that are tried as the place where two models part, for each place."""
+
+_SUMS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Relu"})
+"""Operators whose weights are no factors of each other's."""
 
 UNKNOWN: Final = 1e300
 """The bound in whose place there is none, so that the largest difference is found."""
@@ -118,6 +122,7 @@ class Alignment:
         self.partings = list[Parting]()
         self.apart = dict[str, Match]()
         self.refused, self.saturated, self.switched = set[str](), set[str](), set[tuple[str, Match]]()
+        self.mismatched = mismatches(other) if self.steps else {}
         self.folded = own_errors(one, other), own_errors(other, one)
         self.plain = self.ours = other.run(self.feeds, {})
         self.is_narrow = self.steps or len({_least(self.plain[0]), _least(self.theirs[0])}) > 1
@@ -178,22 +183,43 @@ class Alignment:
         """The types in which the second model computes or keeps what the first has in a wider one."""
         found = {self.ours[0][name].dtype for name in self._casts()}
         if self.other.steps:
-            made = {name for node in self.other.nodes if is_quantised(node.op_type) for name in node.output}
-            found |= {array.dtype for name, array in self.ours[0].items() if name in made and array.dtype.kind in "iu"}
+            made, known = (
+                {each.name for node in self.other.nodes for each in read_by(node)},
+                {**self.other.constants, **self.ours[0]},
+            )
+            made -= {name for name in known if known[name].dtype.itemsize > 2}
+            found |= {known[name].dtype for name in made if name in known and known[name].dtype.kind in "iu"}
         return sorted(kind.name for kind in found)
 
     def other_weights(self) -> Iterator[str]:
         """The nodes of a model in a narrower type that agree, but with constants which the type does not explain."""
         for name, match in self._all().items() if self.is_narrow else ():
-            node, theirs = self.other.maker[name], self.one.maker.get(match.value)
-            if theirs is None or node.op_type != theirs.op_type:
-                continue
-            for x, y in zip(theirs.input, node.input, strict=False):
-                one, other = self.one.constants.get(x), self.other.constants.get(y)
-                if one is None or other is None or one.shape != other.shape:
-                    continue
-                if largest_gap(one, other) > self.folded[0].get(x, 0.0) + self.folded[1].get(y, 0.0):
-                    yield f"'{y}', which {self.other.label(name)} reads: {difference_of(one, other)}"
+            theirs = self.one.before([match.value], self.met - {match.value})
+            if len(theirs) > 1 and not _SUMS.issuperset(self.one.maker[each].op_type for each in theirs):
+                continue  # What has a factor may be folded.
+            kept = [(base_of(at), self.folded[0].get(x, 0.0), one) for at, x, one, _ in weights(self.one, theirs)]
+            for node, y, other, half in weights(self.other, self.other.before([name], self._all().keys() - {name})):
+                off = half * (1 + STEP) + (self.folded[1].get(y, 0.0) if not half.any() else 0.0)
+                beyond = [
+                    gaps(one.reshape(other.shape), other) - off - more
+                    for kind, more, each in kept
+                    for one in ([each, each.T] if each.ndim == 2 else [each])
+                    if (kind == base_of(node) or {kind, base_of(node)} <= _SUMS)
+                    and one.size == other.size > 1
+                    and (one.ndim != other.ndim or one.shape == other.shape)
+                ]
+                nearest = min(beyond, key=np.max, default=np.zeros(1))
+                if count := int((nearest > 0).sum()):
+                    share = f"{count:,} of {other.size:,} elements are off by up to {nearest.max():.3g} more"
+                    yield f"'{y}', which {self.other.label(node.output[0])} reads: {share}"
+
+    def open_ends(self) -> Iterator[str]:
+        """The nodes that read what is quantised in another way than it was made, or whose steps end too soon."""
+        for name in self.other.dependent if self.steps else ():
+            if self.other.node_name(name) in self.mismatched:
+                yield f"{self.other.label(name)} {self.mismatched[self.other.node_name(name)]}"
+            elif name not in self._all() and (ends := ends_of(self.other, name, [known[name] for known in self.plain])):
+                yield f"{self.other.label(name)} {ends}"
 
     @property
     def unmet(self) -> list[str]:
@@ -216,13 +242,18 @@ class Alignment:
                 after = self._after(y)
                 self.given = {key: each for key, each in self.given.items() if key not in after}
                 self.apart[y], self.gaps[y] = match, Gap(apart, half, half)
-                ranges = [f"from {low:.3g} to {high:.3g}" for low, high in map(_range, zip(*pairs, strict=True))]
-                why = f"saturates: numbers are {ranges[0]}, and the steps {ranges[1]}"
+                why = self._saturates(y, match, range_of(self.other, y) or _range([mine for _, mine in pairs]))
                 if np.array_equal(scale, self.other.constants.get(maker.input[1], ())):
                     self.saturated.add(y)
                 else:
                     why = "quantised with one scale, and back with another"
                 self.partings.append(self._parting(y, match, self.gaps[y])._replace(why=why))
+
+    def _saturates(self, name: str, match: Match, limits: tuple[float, float]) -> str:
+        """The steps of a value that end too soon, in words."""
+        numbers = _range([known[match.value] for known in self.theirs])
+        low, high = (f"from {low:.3g} to {high:.3g}" for low, high in (numbers, limits))
+        return f"saturates: numbers are {low}, and the steps {high}"
 
     def _run(self, given: dict[str, Match]) -> list[dict[str, Array]]:
         """All values of the second model, with those of the first in the place of the ``given`` ones."""
@@ -250,8 +281,9 @@ class Alignment:
             if [name for name in wrong if self._is_another(name)]:
                 self._compute()
                 continue
-            blamed = self._blamed(wrong)
-            for name in wrong:
+            early = self._early(wrong)
+            blamed = set() if early else self._blamed(wrong)
+            for name in early or wrong:
                 match = self.given.pop(name)
                 if name in blamed and len(self.partings) < MOST:
                     self._part_at([name], [match.value], match)
@@ -274,6 +306,21 @@ class Alignment:
             if is_new and not (gap := self._gap(name, match)).exceeds:
                 self.switched.add((name, self.given[name]))
                 self.given[name], self.gaps[name] = match, gap
+                return True
+        return self.is_narrow and any(
+            self._is_after_another(name, each) for each in self.other.read_from(name, self.given) & self.given.keys()
+        )
+
+    def _is_after_another(self, name: str, read: str) -> bool:
+        """Give another value of the first model in the place of one that is ``read``, if that explains a value."""
+        for match, _ in self._near(read, self.ours)[:PAIRS]:
+            if match == self.given[read] or (read, match) in self.switched:
+                continue
+            values = self._run({**self._all(), read: match})
+            if self._distance(name, self.given[name], values) <= self.gaps[name].limit:
+                self.switched.add((read, self.given[read]))
+                self.given[read] = match
+                self.gaps.pop(read, None)
                 return True
         return False
 
@@ -326,13 +373,14 @@ class Alignment:
         self.gaps |= {name: self._gap(name, self.given[name]) for name in given if name not in self.gaps}
         return [name for name in given if self.gaps[name].exceeds]
 
-    def _gap(self, name: str, match: Match) -> Gap:
-        """The distance of a value that is computed from given ones to a value of the first model."""
+    def _gap(self, name: str, match: Match, limits: tuple[float, float] | None = None) -> Gap:
+        """The distance of a value that is computed from given ones to one of the first model, kept within limits."""
         arrays = [
             match.arranged(known[match.value], mine[name]) for known, mine in zip(self.theirs, self.ours, strict=True)
         ]
         if any(array.shape != mine[name].shape for array, mine in zip(arrays, self.ours, strict=True)):
             return Gap(math.inf)
+        arrays = [np.clip(array, *limits) for array in arrays] if limits else arrays
         apart = [gaps(array, mine[name]) for array, mine in zip(arrays, self.ours, strict=True)]
         if not any(each.any() for each in apart):
             return Gap()
@@ -381,6 +429,20 @@ class Alignment:
                 found[name] = float(np.finfo(mine).eps) / 2 * largest
         return found
 
+    def _early(self, wrong: Sequence[str]) -> list[str]:
+        """Those of the values that are ``wrong`` on the way to another one which is the same value of the first model.
+
+        So a product is, before its bias.
+        """
+        return [
+            name
+            for place, name in enumerate(wrong)
+            if any(
+                self.given[each] == self.given[name] and name in self.other.before([each], ())
+                for each in wrong[place + 1 :]
+            )
+        ]
+
     def _blamed(self, wrong: Sequence[str]) -> set[str]:
         """Those of the values that are ``wrong`` on which something depends: the next ones are off without them.
 
@@ -398,11 +460,14 @@ class Alignment:
 
     def _moved(self, name: str, match: Match, values: Values) -> bool:
         """True if a value is further from its match than it was with all values given, and than rounding allows."""
-        distance = max(
-            float(gaps(match.arranged(known[match.value], mine[name]), mine[name]).max(initial=0.0))
+        return self._distance(name, match, values) > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
+
+    def _distance(self, name: str, match: Match, values: Values) -> float:
+        """The largest distance of a value from its match."""
+        return max(
+            largest_gap(match.arranged(known[match.value], mine[name]), mine[name])
             for known, mine in zip(self.theirs, values, strict=True)
         )
-        return distance > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
 
     def _slack(self, name: str) -> float:
         """The distance by which a chain of several roundings may move a value."""
@@ -446,7 +511,11 @@ class Alignment:
         ):  # Bounds of a long way explain anything.
             gap = self.gaps[name] = gap._replace(guaranteed=math.inf, likely=math.inf)
         if gap.exceeds or gap.is_open:
-            self.partings.append(self._parting(name, found, gap))
+            at, limits = self._parting(name, found, gap), range_of(self.other, name)
+            if limits and not self._gap(name, found, limits).exceeds:
+                self.saturated.add(name)
+                at = at._replace(why=self._saturates(name, found, limits))
+            self.partings.append(at)
         self._compute()
         return True
 
@@ -606,13 +675,19 @@ class Alignment:
             gap.apart,
             gap.guaranteed,
             gap.likely,
-            node_difference(self.one, self.other, match.value, name) or self._shapes(match.value, name),
+            self.mismatched.get(self.other.node_name(name), "")
+            or node_difference(self.one, self.other, match.value, name)
+            or self._shapes(match.value, name),
         )
 
     def _shapes(self, a: str, b: str) -> str:
         """The shapes of two values, where one is no reordering of the other."""
         theirs, ours = self.theirs[0][a].shape, self.ours[0][b].shape
-        return "" if sorted(theirs) == sorted(ours) else f"{format_shape(theirs)} in A, {format_shape(ours)} in B"
+        return (
+            ""
+            if sorted(theirs) == sorted(ours)
+            else by_letter(self.one, self.other, format_shape(theirs), format_shape(ours))
+        )
 
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:

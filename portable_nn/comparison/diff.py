@@ -21,6 +21,7 @@ from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.explaining import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
+from portable_nn.comparison.steps import unpacked
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -106,7 +107,7 @@ def diff(
         return found
     if not found.partings or aligned is None:
         return replace(found, notes=(*found.notes, f"{repro}: not written, as no nodes are found that differ"))
-    write_case(Path(repro), aligned, found.partings[0], (found.a, found.b))
+    write_case(Path(repro), aligned, (found.a, found.b))
     return found
 
 
@@ -134,7 +135,12 @@ def _compared(
     if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
     first, second = _subjects(a, b, inputs, seed)
-    one, other = Side(first), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    one, other = Side(first, "A"), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    turned = one.is_quantised and not other.is_quantised and runtime_b is None
+    if turned:
+        one = Side(unpacked(first), "A")
+    elif other.is_quantised and not one.is_quantised and runtime_b is None:
+        other = Side(unpacked(second))
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
@@ -148,7 +154,8 @@ def _compared(
         return made("weights", weights=tuple(weights), outputs=outputs, notes=left), None
     try:
         rounds = _rounds(one, other, arrays, seed)
-        found, outputs, notes = _aligned(one, other, rounds, seed)
+        sides = (other, one, rounds[::-1]) if turned else (one, other, rounds)
+        found, outputs, notes = _aligned(*sides, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
     found.partings[:] = map(partial(in_bodies, found), found.partings)
@@ -156,11 +163,11 @@ def _compared(
     result = made(
         verdict,
         reason=reason,
-        partings=tuple(found.partings),
-        outputs=outputs,
+        partings=tuple(each.turned() if turned else each for each in found.partings),
+        outputs=dict(zip(one.outputs, outputs.values(), strict=True)),
         notes=(*left, *notes),
-        matched=(len(found.given), len(other.dependent)),
-        pairs=tuple(found.pairs()),
+        matched=(len(found.met if turned else found.given), len(other.dependent)),
+        pairs=tuple(each._replace(a=each.b, b=each.a) if turned else each for each in found.pairs()),
     )
     return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
 
@@ -173,7 +180,8 @@ def _in_runtime(found: Diff, side: Elsewhere, rounds: Sequence[Feeds]) -> Diff:
     if found.verdict == "parted" or (found.verdict == "same" and not side.fault):
         return found
     reason = f"{side.runs_in} does not run the model as it is ({side.fault})" if side.fault else found.reason
-    first = side.first(rounds, Tolerance(0.0, FAR))
+    side.limits = side.limits._replace(tolerance=Tolerance(0.0, FAR))
+    first = next(filter(None, map(side.first, rounds)), "")
     return replace(found, verdict="undecided", reason=f"{reason}; first at {first}" if first else reason)
 
 
@@ -193,11 +201,6 @@ def _aligned(
 
 def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool) -> tuple[Verdict, str]:
     first = next(iter(found.partings), None)
-    if first and found.one.steps:
-        return (
-            "undecided",
-            f"at {first.nodes_b[-1]} they differ, and A is quantised: the other way round, more is known",
-        )
     if first and drawn and first.value_b in found.saturated:
         where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
         return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
@@ -222,6 +225,7 @@ def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iter
         if name in found.given and gap.is_open:
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
+    yield from found.open_ends()
     yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
     for name, difference_of_output in outputs.items():
         far = FAR_IN_STEPS if found.steps else FAR

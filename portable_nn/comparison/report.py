@@ -49,6 +49,10 @@ class Parting(NamedTuple):
     likely: float
     why: str = ""
 
+    def turned(self) -> Parting:
+        """The same with the models in the other order."""
+        return Parting(self.nodes_b, self.nodes_a, self.value_b, self.value_a, *self[4:])
+
     @property
     def shown(self) -> str:
         """``beyond rounding``, or only ``suspicious``."""
