@@ -21,7 +21,7 @@ from portable_nn.comparison.constants import own_errors
 from portable_nn.comparison.matching import CLOSE, LOOSE, STEPPED, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.steps import base_of, ends_of, mismatches, quantised, range_of, read_by, weights
+from portable_nn.comparison.steps import Weight, base_of, ends_of, mismatches, quantised, range_of, read_by, weights
 from portable_nn.comparison.structure import attributes, by_letter, node_difference
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import format_shape
@@ -39,7 +39,8 @@ PAIRS: Final = 3
 TRIED: Final = 48
 """The most pairs of nodes that are tried as the place where two models part, for each place."""
 
-_SUMS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Relu"})
+_LISTED: Final = "Conv ConvTranspose Gemm MatMul Add Relu"
+_SUMS: Final = frozenset(_LISTED.split())
 """Operators whose weights are no factors of each other's."""
 
 UNKNOWN: Final = 1e300
@@ -197,21 +198,24 @@ class Alignment:
             theirs = self.one.before([match.value], self.met - {match.value})
             if len(theirs) > 1 and not _SUMS.issuperset(self.one.maker[each].op_type for each in theirs):
                 continue  # What has a factor may be folded.
-            kept = [(base_of(at), self.folded[0].get(x, 0.0), one) for at, x, one, _ in weights(self.one, theirs)]
-            for node, y, other, half in weights(self.other, self.other.before([name], self._all().keys() - {name})):
-                off = half * (1 + STEP) + (self.folded[1].get(y, 0.0) if not half.any() else 0.0)
-                beyond = [
-                    gaps(one.reshape(other.shape), other) - off - more
-                    for kind, more, each in kept
-                    for one in ([each, each.T] if each.ndim == 2 else [each])
-                    if (kind == base_of(node) or {kind, base_of(node)} <= _SUMS)
-                    and one.size == other.size > 1
-                    and (one.ndim != other.ndim or one.shape == other.shape)
-                ]
-                nearest = min(beyond, key=np.max, default=np.zeros(1))
-                if count := int((nearest > 0).sum()):
-                    share = f"{count:,} of {other.size:,} elements are off by up to {nearest.max():.3g} more"
-                    yield f"'{y}', which {self.other.label(node.output[0])} reads: {share}"
+            kept = list(weights(self.one, theirs))
+            for mine in weights(self.other, self.other.before([name], self._all().keys() - {name})):
+                beyond = [self._beyond(one, mine) for one in kept if one.numbers.size == mine.numbers.size > 1]
+                nearest = min(filter(None, beyond), key=lambda pair: pair[1], default=(0, 0.0))
+                if nearest[0]:
+                    share = f"{nearest[0]:,} of {mine.numbers.size:,} elements are off by up to {nearest[1]:.3g} more"
+                    yield f"'{mine.name}', which {self.other.label(mine.node.output[0])} reads: {share}"
+
+    def _beyond(self, one: Weight, other: Weight) -> tuple[int, float] | None:
+        """The number of elements that are further off than a type explains, and how far; ``None`` of other kinds."""
+        kinds, shape = {base_of(one.node), base_of(other.node)}, other.numbers.shape
+        if len(kinds) > 1 and not kinds <= _SUMS:
+            return None
+        off = self.folded[0].get(one.name, 0.0) + other.half * (1 + STEP)
+        off += 0.0 if other.half.any() else self.folded[1].get(other.name, 0.0)
+        turns = [one.numbers, one.numbers.T] if one.numbers.ndim == len(shape) else [one.numbers.reshape(shape)]
+        gap = min((gaps(each, other.numbers) - off for each in turns if each.shape == shape), key=np.max, default=None)
+        return None if gap is None else (int((gap > 0).sum()), float(gap.max()))
 
     def open_ends(self) -> Iterator[str]:
         """The nodes that read what is quantised in another way than it was made, or whose steps end too soon."""

@@ -135,12 +135,7 @@ def _compared(
     if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
     first, second = _subjects(a, b, inputs, seed)
-    one, other = Side(first, "A"), Side(second) if runtime_b is None else side_in(runtime_b, second)
-    turned = one.is_quantised and not other.is_quantised and runtime_b is None
-    if turned:
-        one = Side(unpacked(first), "A")
-    elif other.is_quantised and not one.is_quantised and runtime_b is None:
-        other = Side(unpacked(second))
+    one, other = _sides(first, second, runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
@@ -154,8 +149,7 @@ def _compared(
         return made("weights", weights=tuple(weights), outputs=outputs, notes=left), None
     try:
         rounds = _rounds(one, other, arrays, seed)
-        sides = (other, one, rounds[::-1]) if turned else (one, other, rounds)
-        found, outputs, notes = _aligned(*sides, seed)
+        found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
     found.partings[:] = map(partial(in_bodies, found), found.partings)
@@ -163,13 +157,23 @@ def _compared(
     result = made(
         verdict,
         reason=reason,
-        partings=tuple(each.turned() if turned else each for each in found.partings),
+        partings=tuple(found.partings),
         outputs=dict(zip(one.outputs, outputs.values(), strict=True)),
         notes=(*left, *notes),
-        matched=(len(found.met if turned else found.given), len(other.dependent)),
-        pairs=tuple(each._replace(a=each.b, b=each.a) if turned else each for each in found.pairs()),
+        matched=(len(found.given), len(other.dependent)),
+        pairs=tuple(found.pairs()),
     )
+    if found.one is other:
+        result = result.turned(len(found.met.intersection(other.dependent)))
     return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _sides(first: Subject, second: Subject, runtime_b: str | None) -> tuple[Side, Side]:
+    """Both models; of one that is quantised, and the other not, each number that a whole one stands for is a value."""
+    one, other = Side(first, "A"), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    if runtime_b is not None or one.is_quantised == other.is_quantised:
+        return one, other
+    return (Side(unpacked(first), "A"), other) if one.is_quantised else (one, Side(unpacked(second)))
 
 
 def _in_runtime(found: Diff, side: Elsewhere, rounds: Sequence[Feeds]) -> Diff:
@@ -189,6 +193,8 @@ def _aligned(
     one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]], seed: int
 ) -> tuple[Alignment, dict[str, Difference], tuple[str, ...]]:
     """Both models side by side, the differences of their outputs, and a note where values had to be drawn."""
+    if one.is_quantised and not (other.is_quantised or isinstance(other, Elsewhere)):
+        one, other, rounds = other, one, rounds[::-1]
     found = Alignment(one, other, rounds)
     found.align()
     outputs = _differences(one, other, found.theirs, found.plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -24,32 +25,31 @@ MANY: Final = 0.02
 INTEGER: Final = ("MatMulInteger", "ConvInteger")
 """Products of whole numbers that have no scale."""
 
-_ONE: Final = ("012", "34")
-_TWO: Final = ("012 345", "67")
+_LISTED: Final = """
+QuantizeLinear > 12
+DequantizeLinear 012
+MatMulInteger ConvInteger 0-2 1-3
+MatMulIntegerToFloat 024 135
+DynamicQuantizeMatMul 123
+QGemm 012 345 6-- > 78
+QLinearAdd QLinearMul QLinearMatMul 012 345 > 67
+QLinearConv 012 345 8-- > 67
+QLinearAveragePool QLinearGlobalAveragePool QLinearLeakyRelu QLinearReduceMean QLinearSigmoid QLinearSoftmax 012 > 34
+QLinearWhere 123 456 > 78
+QLinearConcat > 01
+"""
 
-PLACES: Final[Mapping[str, tuple[str, str]]] = {
-    "QuantizeLinear": ("", "12"),
-    "DequantizeLinear": ("012", ""),
-    **dict.fromkeys(INTEGER, ("0-2 1-3", "")),
-    "MatMulIntegerToFloat": ("024 135", ""),
-    "DynamicQuantizeMatMul": ("123", ""),
-    "QGemm": ("012 345 6--", "78"),
-    "QLinearAdd": _TWO,
-    "QLinearAveragePool": _ONE,
-    "QLinearConcat": ("234 567 89", "01"),
-    "QLinearConv": ("012 345 8--", "67"),
-    "QLinearGlobalAveragePool": _ONE,
-    "QLinearLeakyRelu": _ONE,
-    "QLinearMatMul": _TWO,
-    "QLinearMul": _TWO,
-    "QLinearReduceMean": _ONE,
-    "QLinearSigmoid": _ONE,
-    "QLinearSoftmax": _ONE,
-    "QLinearWhere": ("123 456", "78"),
+PLACES: Final[Mapping[str, tuple[Sequence[str], str]]] = {
+    name: ([each for each in words if not each.isalpha()], made.strip())
+    for read, _, made in (line.partition(">") for line in _LISTED.strip().splitlines())
+    for words in [read.split()]
+    for name in filter(str.isalpha, words)
 }
 """By operator, the places of whole numbers that it reads, each with its scale and zero point (- where it has none), and
 those of the scale and zero point of its result."""
 
+
+_NOWHERE: Final[tuple[Sequence[str], str]] = ((), "")
 
 _OF_STEPS: Final = re.compile("QLinear|Integer|ToFloat|^DynamicQuantize|^Q(?=Gemm)")
 
@@ -72,7 +72,7 @@ class Stepped(NamedTuple):
 
 def read_by(node: NodeProto) -> Iterator[Stepped]:
     """The whole numbers that a node reads."""
-    groups = PLACES.get(node.op_type, ("", ""))[0].split()
+    groups = PLACES.get(node.op_type, _NOWHERE)[0]
     if node.op_type == "QLinearConcat":
         yield from (Stepped(*node.input[place : place + 3]) for place in range(2, len(node.input), 3))
         return
@@ -85,7 +85,7 @@ def made_by(node: NodeProto) -> Stepped | None:
     """The whole number that a node makes."""
     if node.op_type == "DynamicQuantizeLinear":
         return Stepped(*node.output)
-    places = [int(each) for each in PLACES.get(node.op_type, ("", ""))[1]]
+    places = [int(each) for each in PLACES.get(node.op_type, _NOWHERE)[1]]
     if not places or places[0] >= len(node.input):
         return None
     return Stepped(node.output[0], *(node.input[each] if each < len(node.input) else "" for each in places))
@@ -138,23 +138,44 @@ def range_of(side: Side, value: str) -> tuple[float, float] | None:
     return low, high
 
 
-def weights(side: Side, way: Iterable[str]) -> Iterator[tuple[NodeProto, str, Array, Array]]:
-    """The constants that nodes read on the ``way`` to a value, as numbers, each with its node and half a step."""
-    nodes = {id(side.maker[name]): side.maker[name] for name in way}.values()
-    known, read = side.constants, {id(node): list(read_by(node)) for node in nodes}
-    # A product of whole numbers alone has its scale behind it.
-    bare = any(not each.scale for node in nodes for each in read[id(node)] if node.op_type in INTEGER)
-    factors = [known[name] for node in nodes if bare and node.op_type == "Mul" for name in node.input if name in known]
+class Weight(NamedTuple):
+    """A constant as numbers: the node that reads it, its name, the numbers, and half a step of each, or 0."""
+
+    node: NodeProto
+    name: str
+    numbers: Array
+    half: Array
+
+
+def weights(side: Side, way: Iterable[str]) -> Iterator[Weight]:
+    """The constants that nodes read on the ``way`` to a value."""
+    nodes = list({id(side.maker[name]): side.maker[name] for name in way}.values())
+    known, factors = side.constants, list[Array]()
+    if not {*INTEGER}.isdisjoint(node.op_type for node in nodes):  # The scale of such a product stands behind it.
+        products = [node for node in nodes if node.op_type == "Mul"]
+        factors = [known[name] for node in products for name in node.input if name in known]
+        nodes = [node for node in nodes if node.op_type != "Mul"]
     for node in nodes:
-        scales = [known[each.scale] for each in read[id(node)] if each.scale in known] or factors
-        for each in read[id(node)]:
-            if (steps := known.get(each.name)) is not None and steps.ndim:
-                scale = known[each.scale] if each.scale in known else math.prod(scales, start=np.ones(()))
-                scale, zero = (_beside(node, steps.ndim, x) for x in (scale, known.get(each.zero, np.zeros(()))))
-                yield node, each.name, (steps - zero) * scale, np.broadcast_to(scale / 2, steps.shape)
-        for name in node.input if not (read[id(node)] or (bare and node.op_type == "Mul")) else ():
+        if node.op_type in PLACES:
+            yield from _in_steps(side, node, factors)
+            continue
+        for name in node.input:
             if name in known and known[name].dtype.kind == "f":
-                yield node, name, known[name], np.zeros(known[name].shape)
+                yield Weight(node, name, known[name], np.zeros(known[name].shape))
+
+
+def _in_steps(side: Side, node: NodeProto, factors: Sequence[Array]) -> Iterator[Weight]:
+    """The constants that a quantised node reads; those without a scale have that of the product of all others."""
+    known, read = side.constants, list(read_by(node))
+    scales = [known[each.scale] for each in read if each.scale in known] or factors
+    for each in read:
+        steps = known.get(each.name, np.zeros(()))
+        with suppress(ValueError):  # Of another shape than is usual.
+            whole = known[each.scale] if each.scale in known else math.prod(scales, start=np.ones(()))
+            scale, zero = (_beside(node, steps.ndim, x) for x in (whole, known.get(each.zero, np.zeros(()))))
+            numbers = (steps - zero) * scale
+            if steps.ndim:
+                yield Weight(node, each.name, numbers, np.broadcast_to(scale / 2, steps.shape))
 
 
 def _beside(node: NodeProto, rank: int, array: Array) -> Array:

@@ -134,12 +134,15 @@ def _add_stepped(node: Node, known: dict[str, Bounded], scope: Scope) -> None:
 
     Products of whole numbers are exact: they are bounded as the products of floats that they are made of.
     """
-    if node.operator in _STEPPED:
-        known |= zip(node.outputs, _STEPPED[node.operator](node, known, scope), strict=False)
+    if rule := _STEPPED.get(node.operator.removesuffix("Linear")):
+        known |= zip(node.outputs, rule(node, known, scope), strict=False)
         return
     form = lookup(node.operator).lowering
     for part in scope.spliced(node, form) if form else ():
-        if part.operator in _STEPPED:
+        if part.operator == "Cast":  # Into another type, without a rounding.
+            x = known[part.inputs[0]]
+            known[part.outputs[0]] = Bounded(x.value.astype(np.float64), x.errors)
+        elif is_quantised(part.operator):
             _add_stepped(part, known, scope)
         else:
             _add(part, known, scope, (node.operator,))
@@ -193,19 +196,12 @@ def _to_own_steps(node: Node, known: Mapping[str, Bounded], scope: Scope) -> lis
     return [Bounded(x.value / scale + zero, errors), Bounded(np.asarray(scale), off), exact(zero)]
 
 
-def _as_it_is(node: Node, known: Mapping[str, Bounded], scope: Scope) -> list[Bounded]:
-    """A number in another type, of which it is not rounded."""
-    x = known[node.inputs[0]]
-    return [Bounded(x.value.astype(np.float64), x.errors)]
-
-
 _STEPPED: Final[Mapping[str, Callable[[Node, Mapping[str, Bounded], Scope], list[Bounded]]]] = {
-    "QuantizeLinear": _to_steps,
-    "DequantizeLinear": _from_steps,
-    "DynamicQuantizeLinear": _to_own_steps,
-    "Cast": _as_it_is,
+    "Quantize": _to_steps,
+    "Dequantize": _from_steps,
+    "DynamicQuantize": _to_own_steps,
 }
-"""Operators between numbers and their steps."""
+"""Operators between numbers and their steps, without what their names end in."""
 
 STEP: Final = 1e-4
 """The share of a step by which its end may be off, as quotients are rounded."""
