@@ -211,7 +211,8 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     uses = _with_bodies(model)
     narrow = narrow_values(model)
     roles = _roles(uses, arrays, narrow, whole=not blocked)
-    trained = {name for name, role in roles.items() if role.trains} & _reached(nodes)
+    reached = {name for node in nodes if not is_opaque(node) for name in node.inputs}  # Others learn nothing.
+    trained = {name for name, role in roles.items() if role.trains} & reached
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
@@ -231,11 +232,6 @@ def _nodes(model: ModelProto, where: str, blocked: frozenset[int], found: _Const
         if place not in blocked and not _makes(proto, parameters):
             nodes.append(as_opaque(proto, model, name) or node_of(proto, name, where))
     return nodes
-
-
-def _reached(nodes: Iterable[Node]) -> set[str]:
-    """The values that nodes read through which something learns."""
-    return {name for node in nodes if not is_opaque(node) for name in node.inputs}
 
 
 def _with_bodies(model: ModelProto) -> GraphProto:

@@ -84,10 +84,6 @@ def _fused_matmul(
     return product if alpha == 1 else product * alpha
 
 
-def _quick_gelu(x: Symbol, *, alpha: float = 1.702) -> Symbol:
-    return emit("Swish", x, alpha=alpha)
-
-
 def _gelu(x: Symbol, bias: Given = None, *, approximate: str = "none") -> Symbol:
     return emit("Gelu", x + bias if bias else x, approximate=approximate)
 
@@ -362,7 +358,7 @@ def _few_bits(
 
     found = emit("Reshape", unpacked(b, blocks * block_size), integers([N, blocks, block_size]))
     if points is None:
-        middle: Symbol = constant(float(2 ** (bits - 1)), scales.dtype)
+        middle = constant(float(2 ** (bits - 1)), scales.dtype)
     else:
         middle = unpacked(points, blocks) if points.dtype == "uint8" else emit("Reshape", points, integers([N, blocks]))
         middle = emit("Unsqueeze", middle, integers([2]))
@@ -450,7 +446,7 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "QLinearSoftmax": _through(_softmax),
     "QLinearWhere": _where,
     "QuantizeLinear": _of("QuantizeLinear"),
-    "QuickGelu": _quick_gelu,
+    "QuickGelu": lambda x, *, alpha=1.702: emit("Swish", x, alpha=alpha),
     "SkipLayerNormalization": _skip,
     "SkipSimplifiedLayerNormalization": _skip_rms,
 }
