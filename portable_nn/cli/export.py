@@ -154,7 +154,7 @@ def command(
     ] = None,
     probabilities: Annotated[
         bool,
-        typer.Option("--probabilities", help="Output calibrated probabilities instead of logits.", hidden=True),
+        typer.Option("--probabilities", help="Output calibrated probabilities instead of logits."),
     ] = False,
     stateful: Annotated[
         bool,
@@ -170,6 +170,7 @@ def command(
             "--columns/--one-input",
             help="One input for each column of a table, with words as strings; or one input for the table, with "
             "words as numbers.  [default: columns, if some hold words]",
+            hidden=True,
         ),
     ] = None,
     external_data: Annotated[
