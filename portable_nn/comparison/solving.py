@@ -42,20 +42,36 @@ class Scored(NamedTuple):
     error: float
 
 
+class Centred:
+    """Numbers of pixels, ``(…, channels)``, around their means."""
+
+    def __init__(self, pixels: NDArray[Any]) -> None:
+        rows = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
+        self.means = np.ones(len(rows)) @ rows / len(rows)
+        self.rows = rows - self.means
+
+
+class Theirs(Centred):
+    """The numbers of the other side within a frame, in ``every`` row of so many, and ``beside`` it."""
+
+    def __init__(self, theirs: Array, frame: Frame, every: int = 1) -> None:
+        super().__init__(theirs[frame.inside][::every])
+        self.squares = np.square(self.rows).sum(0)
+        beside = np.ones(frame.size, bool)
+        beside[frame.inside] = False
+        self.beside = theirs[beside].astype(np.float64)
+        self.varying = np.ptp(self.beside, axis=0) if len(self.beside) else np.zeros(1)
+
+
 class LeastSquares:
-    """The sums of products of levels ``(…, 3)`` and of the numbers ``(…, channels)`` beside which they lie.
+    """The sums of products of levels, of three colours, and of the numbers beside which they lie.
 
     ``colours`` have the weights of red, green and blue in each channel, ``(…, channels, 3)``.
     """
 
-    def __init__(self, levels: NDArray[Any], theirs: Array, frame: Frame, every: int = 1) -> None:
-        beside = np.ones(frame.size, bool)
-        beside[frame.inside] = False
-        self.beside = theirs[beside].astype(np.float64)
-        x, y = (each.reshape(-1, each.shape[-1]).astype(np.float64) for each in (levels, theirs[frame.inside][::every]))
-        self.count, self.x, self.y = len(x), x.mean(0), y.mean(0)
-        x, y = x - self.x, y - self.y
-        self.xx, self.xy, self.yy = x.T @ x, y.T @ x, (y * y).sum(0)
+    def __init__(self, levels: Centred, theirs: Theirs) -> None:
+        self.count, self.x, self.theirs = len(levels.rows), levels.means, theirs
+        self.xx, self.xy = levels.rows.T @ levels.rows, theirs.rows.T @ levels.rows
 
     def solved(self, colours: NDArray[Any], own: Numbers) -> Numbers:
         """The numbers that fit best, or A's own where a channel does not vary."""
@@ -63,16 +79,16 @@ class LeastSquares:
         flat = over < EXACT**2 * self.count
         factor = np.where(flat, own.factor, across / np.where(flat, 1, over))
         factor = np.where(factor == 0, TINY, factor)
-        return Numbers(*np.array((factor, self.y - factor * (colours @ self.x))))
+        return Numbers(*np.array((factor, self.theirs.means - factor * (colours @ self.x))))
 
     def errors(self, colours: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
         """The error of each: inside the frame, and how much the pixels beside it vary, which must all be alike."""
         over, across = self._sums(colours)
         factor, offset = map(np.array, numbers)
-        shifted = self.count * (self.y - factor * (colours @ self.x) - offset) ** 2
+        shifted = self.count * (self.theirs.means - factor * (colours @ self.x) - offset) ** 2
         with np.errstate(over="ignore"):
-            squares = (self.yy - factor * (2 * across - factor * over) + shifted).clip(0) / factor**2
-            varying = np.ptp(self.beside, axis=0) / np.abs(factor) if len(self.beside) else np.zeros(1)
+            squares = (self.theirs.squares - factor * (2 * across - factor * over) + shifted).clip(0) / factor**2
+            varying = self.theirs.varying / np.abs(factor)
             return np.asarray(np.sqrt(squares.mean(-1) / self.count) + varying.mean(-1))
 
     def _sums(self, colours: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -142,21 +158,24 @@ class Search:
     def _rough(self, turns: Sequence[Turn]) -> list[tuple[float, Try]]:
         """All candidates with their errors in some of the rows."""
         every, found = max(1, self.size[0] // ROWS), list[tuple[float, Try]]()
-        for turn, layout in product(turns, range(len(self.theirs))):
+        for turn in turns:
             for frame in self.photo.frames(turn, self.size):
+                sides = [Theirs(theirs, frame, every) for _, theirs in self.theirs]
                 for kernel in [self.own.kernel] if frame.found else KERNELS:
                     computed = self.photo.levels(turn, frame, kernel, "as computed", every)
-                    for levels in (computed, np.rint(computed).clip(0, 255)):
-                        fit = LeastSquares(levels, self.theirs[layout][1], frame, every)
-                        errors = fit.errors(self.all_colours, fit.solved(self.all_colours, self.numbers))
-                        places = (Try(turn, frame, kernel, layout, name) for name in self.colours)
-                        found += zip(errors.tolist(), places, strict=True)
+                    for levels in map(Centred, (computed, np.rint(computed).clip(0, 255))):
+                        for layout, theirs in enumerate(sides):
+                            fit = LeastSquares(levels, theirs)
+                            errors = fit.errors(self.all_colours, fit.solved(self.all_colours, self.numbers))
+                            places = (Try(turn, frame, kernel, layout, name) for name in self.colours)
+                            found += zip(errors.tolist(), places, strict=True)
         return found
 
     def _whole(self, place: Try, finish: str) -> Scored:
         """A candidate at all pixels, with the simplest numbers that explain as much as any."""
         layout, theirs = self.theirs[place.layout]
-        fit = LeastSquares(self.photo.levels(*place[:3], finish), theirs, place.frame)
+        fit = LeastSquares(Centred(self.photo.levels(*place[:3], finish)), Theirs(theirs, place.frame))
+        beside = fit.theirs.beside
         colours = self.colours[place.colours]
         numbers = fit.solved(colours, self.numbers)
         error = float(fit.errors(colours, numbers))
@@ -165,6 +184,6 @@ class Search:
                 numbers, error = known, its
                 break
         numbers = Numbers(*(tuple(np.array(each).tolist()) for each in numbers))
-        fill = float(np.mean((fit.beside[0] - numbers.offset) / numbers.factor)) if len(fit.beside) else None
+        fill = float(np.mean((beside[0] - numbers.offset) / numbers.factor)) if len(beside) else None
         turn = self.photo.turn_named(place.turn)
         return Scored(Pipeline(*place[1:3], place.colours, numbers, layout, turn, fill, finish=finish), error)

@@ -11,10 +11,9 @@ from typing import Any, Final, overload
 import numpy as np
 
 from portable_nn.core.arguments import check_argument, check_kinds
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.html import Share, html_table
-from portable_nn.core.names import Engine
+from portable_nn.core.names import BATCH_SIZE, Engine
 from portable_nn.core.numbers import Count
 from portable_nn.core.text import percent, quantity, shortened, some, table
 from portable_nn.data.batches import Bad, Batch

@@ -400,10 +400,21 @@ def test_the_cause_is_named_with_shipped_digits(name: str, fault: str) -> None:
 # -- what cannot be said
 
 
-def test_nothing_is_accused_where_nothing_explains(folder: Path, photo: Path) -> None:
-    rng, x = np.random.default_rng(0), MODELS["letterbox"].theirs(photo)
-    for theirs in (rng.random(x.shape), x + rng.normal(size=x.shape) * 3 / 255, np.ones_like(x), np.flip(x) * x):
-        assert asked(folder, photo, "letterbox", inputs_b=theirs).verdict == "undecided"
+UNEXPLAINED: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
+    "rough": lambda x, rng: x + rng.normal(size=x.shape) * 3 / 255,
+    "constant": lambda x, rng: np.ones_like(x),
+    "random": lambda x, rng: rng.random(x.shape),
+    "squares": lambda x, rng: np.flip(x) * x,
+}
+
+
+@pytest.mark.quick("rough", "constant")
+@pytest.mark.parametrize("name", ["grey", "letterbox"])
+@pytest.mark.parametrize("what", UNEXPLAINED)
+def test_nothing_is_accused_where_nothing_explains(folder: Path, photo: Path, name: str, what: str) -> None:
+    x = MODELS[name].theirs(photo, MODELS[name].channels)
+    theirs = UNEXPLAINED[what](x, np.random.default_rng(0))
+    assert asked(folder, photo, name, inputs_b=theirs).verdict == "undecided"
 
 
 def test_colours_cannot_be_told_apart_in_grey(folder: Path) -> None:
