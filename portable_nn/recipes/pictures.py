@@ -308,7 +308,7 @@ def _of_folder(folder: str | Path | Sequence[Labelled], size: int | None, valida
 
 def _shape_of(found: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a picture for a network; rows of as many numbers as a square has are one in grey."""
-    grey = squeezed(found) if len(found) > 1 else (math.isqrt(found[0]),) * 2
+    grey = squeezed(found) if len(found) != 1 else (math.isqrt(found[0]),) * 2
     if len(grey) == 2 and math.prod(grey) == math.prod(found):
         return (1, *grey)
     if len(found) == 3 and COLOURS in (found[0], found[2]):

@@ -207,6 +207,7 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
             2,
             "missing argument 'LAYERS' before flowers.csv: portable-nn train LAYERS flowers.csv -o FILE. LAYERS: Sizes",
         ),
+        (["flowers.csv", "4-3"], 2, "LAYERS stands before DATA: portable-nn train 4-3 flowers.csv"),
         (["4-3", "flowers.csv", "--preprocess", "unit"], 2, "invalid value for '--preprocess': 'unit' is not one of "),
         (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
         (

@@ -210,7 +210,7 @@ def test_large_arrays_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch, tmp_pa
             pnn.train_pictures("cnn", Dataset(x, y), epochs=1, progress=False)
 
 
-@pytest.mark.parametrize("shape", [(5,), (12, 10, 4), (2, 12, 10), (2, 3, 12, 10)])
+@pytest.mark.parametrize("shape", [(), (5,), (12, 10, 4), (2, 12, 10), (2, 3, 12, 10)])
 def test_arrays_that_are_no_pictures(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"expected pictures \(n, height, width\).*found examples of shape"):
         pnn.train_pictures("cnn", Dataset(np.ones((6, *shape)), np.arange(6) % 2))
