@@ -123,7 +123,7 @@ def _network(parts: Sequence[_Part], functions: Sequence[str], labels: Sequence[
     dtype = parts[0].weight.dtype
     made = list[dense.Layer]()
     for place, (part, function) in enumerate(zip(parts, functions, strict=True), 1):
-        initial: dict[str, Any] = {"bias": False} if part.bias is None else {"bias_initial": part.bias}
+        initial = {"bias": False} if part.bias is None else {"bias_initial": part.bias}
         made.append(dense.Dense(len(part.weight), weight_initial=part.weight, name=f"dense_{place}", **initial))
         if layer := FORMULAS[function].layer:
             made.append(getattr(dense, layer)())

@@ -16,8 +16,7 @@ from portable_nn.core.text import size
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.onnx.meant import meant
-from portable_nn.onnx.samples import SIZES, varied
+from portable_nn.onnx.samples import SIZES, meant, varied
 from portable_nn.onnx.verification.drawing import batches_of
 from portable_nn.onnx.verification.messages import check_output
 from portable_nn.onnx.verify import Difference, Proof, Tolerance

@@ -23,7 +23,7 @@ from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import quantity
 from portable_nn.operators import Array, NamedArrays
 from portable_nn.plain import Entry
-from portable_nn.plain.matching import Match, in_order, match
+from portable_nn.plain.matching import in_order, match
 from portable_nn.plain.names import is_counter, set_aside
 
 LARGEST: Final = 16 << 20
@@ -179,7 +179,7 @@ def _is_finite(array: Array) -> bool:
 def _faults(placed: NamedArrays, sources: Mapping[str, str], needed: Sequence[Parameter]) -> Iterator[str]:
     """All that does not fit, with what to try."""
     entries = {name: Entry(array.dtype.name, array.shape, array.nbytes) for name, array in placed.items()}
-    result: Match = match(entries, needed)
+    result = match(entries, needed)
     for row, value in zip(result.rows, needed, strict=True):
         if row.status == "missing":
             how = f": perhaps --rename '{sources[row.suggestion]}={row.target}'" if row.suggestion else ""

@@ -12,8 +12,7 @@ import numpy as np
 from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationError, listed
 from portable_nn.core.tolerances import TRAINED
 from portable_nn.network import Network
-from portable_nn.onnx.meant import meant
-from portable_nn.onnx.samples import redrawn, varied
+from portable_nn.onnx.samples import meant, redrawn, varied
 from portable_nn.onnx.verification.conditioning import widened
 from portable_nn.onnx.verify import difference
 from portable_nn.operators import FLOATS, NamedArrays

@@ -51,7 +51,6 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.pictures import *
     from portable_nn.recipes.table import *
-    from portable_nn.recipes.tuning_arrays import *
     from portable_nn.runtimes.checking import *
     from portable_nn.training.history import *
     from portable_nn.training.losses.classes import *
@@ -79,7 +78,6 @@ else:
         "recipes.classifier",
         "recipes.arrays",
         "recipes.table",
-        "recipes.tuning_arrays",
         "recipes.pictures",
         "prediction.evaluating",
         "opening.kinds",

@@ -36,10 +36,6 @@ def _pow(use: ArrayUse) -> str:
     return text if base == exponent else f"{text}.astype(np.{base})"
 
 
-def _mod(use: ArrayUse) -> str:
-    return f"np.{'fmod' if use.int('fmod') else 'mod'}({use.x(0)}, {use.x(1)})"
-
-
 def _clip(use: ArrayUse) -> str:
     limits = [use.optional(place) for place in (1, 2)]
     return use.x() if limits == ["None", "None"] else f"np.clip({use.x()}, {', '.join(limits)})"
@@ -115,7 +111,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "Mul": Row("{0} * {1}", "the product, number by number"),
     "Div": Row(_division, "the quotient"),
     "Pow": Row(_pow, "a power"),
-    "Mod": Row(_mod, "the remainder"),
+    "Mod": Row(lambda u: f"np.{'fmod' if u.int('fmod') else 'mod'}({u.x(0)}, {u.x(1)})", "the remainder"),
     "Sum": Row(lambda u: " + ".join(u.all), "the sum"),
     "Mean": Row(_mean, "the mean of all of them"),
     "Max": Row(_folded("np.maximum"), "the larger number"),

@@ -232,5 +232,4 @@ def _query(wih: Array, who: Array, x: Array) -> Array:
     with np.errstate(over="ignore"):  # exp gives infinity, whose inverse is the 0 that is meant.
         for weight in (wih, who):
             column = 1 / (1 + np.exp(-(weight.astype(np.float64) @ column)))
-    answers: Array = column.T
-    return answers
+    return column.T

@@ -140,7 +140,7 @@ class neuralNetwork:  # noqa: N801 - as the notebooks call it.
         values = _rows(targets_list, "targets_list", self.onodes)
         if not ((values > 0) & (values < 1)).all():
             raise UsageError("targets_list must hold numbers above 0 and below 1, such as 0.01 and 0.99")
-        columns: Array = values.T
+        columns = values.T
         for weight in (self.who, self.wih):
             columns = weight.T @ np.log(columns / (1 - columns))
             columns -= columns.min()

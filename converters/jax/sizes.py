@@ -20,13 +20,8 @@ _OPERATIONS: Final[Mapping[type[ast.operator], Callable[[Symbol, Symbol], Symbol
 }
 
 
-def _floor(one: Symbol, other: Symbol) -> Symbol:
-    """The quotient rounded down, of a dividend that may be negative."""
-    return emit("Div", one - emit("Mod", one, other), other)
-
-
 _CALLS: Final[Mapping[str, Callable[..., Symbol]]] = {
-    "floordiv": _floor,
+    "floordiv": lambda one, other: emit("Div", one - emit("Mod", one, other), other),  # One that may be negative.
     "mod": lambda one, other: emit("Mod", one, other),
     "max": lambda one, other: emit("Max", one, other),
     "min": lambda one, other: emit("Min", one, other),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -41,7 +41,7 @@ class _Tidying:
     def add(self, node: Node) -> None:
         """Add a node in its simplest form."""
         node = self.bare(node)
-        rules: Sequence[Callable[[Node], Node | None]] = (self.normalized, self.biased, self.softmax)
+        rules = (self.normalized, self.biased, self.softmax)
         found = next((made for rule in rules if (made := rule(node))), node)
         self.made[node.outputs[0]] = found
 
@@ -95,7 +95,7 @@ class _Tidying:
             if dense and [len(self.shape(each)) for each in dense.inputs] == [2, 2] and row == bias:
                 x, kernel = dense.inputs
                 turned = self.by(kernel, "Transpose")
-                options: dict[str, Attribute] = {"transB": 1} if turned else {}
+                options = {"transB": 1} if turned else {}
                 inputs = (x, turned.inputs[0] if turned else kernel, row)
                 return replace(node, operator="Gemm", inputs=inputs, attributes=options)
             convolution = self.by(product, "Conv", once=True) or self.by(product, "ConvTranspose", once=True)

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from portable_nn.converters.keras.functional import Functional
-from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS
 from portable_nn.converters.keras.layers.channels import by_axes
 from portable_nn.converters.keras.own import MODELS, foreign, is_operation, own_faults
 from portable_nn.converters.keras.side import clean
-from portable_nn.converters.keras.spec import Spec, Weights, described, snake_case
+from portable_nn.converters.keras.spec import Held, Spec, Weights, described, snake_case
 from portable_nn.converters.keras.structures import flat, named
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import GraphError, PortableNNError, RefusalError
-from portable_nn.core.graph import Dim
 from portable_nn.core.text import some
 from portable_nn.operators import Leaf, Symbol, cast, constant, emit, integers
 from portable_nn.operators.symbols import sizes
@@ -137,7 +135,7 @@ class Builder:
         rest = [each for each in listed if each["class_name"] != "InputLayer"]
         if given is None:
             first = listed[0]["config"] if len(rest) < len(listed) else _first_shape(found, rest)
-            value: Any = self.input(dict(first))
+            value = self.input(dict(first))
         else:
             value = given
         places = self.places(rest, place)
@@ -168,7 +166,7 @@ class Builder:
             raise RefusalError(f"its input '{name}' is sparse, ragged or optional")
         if not isinstance(name, str) or not _is_shape(shape):
             raise RefusalError(f"its input {name!r:.60} has no shape of sizes, but {shape!r:.60}")
-        dims: list[Dim] = [size or self._open(name, axis, len(shape)) for axis, size in enumerate(shape)]
+        dims = [size or self._open(name, axis, len(shape)) for axis, size in enumerate(shape)]
         if name not in self.inputs:
             self.inputs[name] = Leaf(name, dtype, tuple(dims))
         return Held(self.inputs[name])
@@ -326,8 +324,7 @@ def _single(made: Any) -> Held:
     outputs = list(flat(made))
     if len(outputs) != 1 or not isinstance(outputs[0], Held):
         raise RefusalError("one of its layers has several outputs")
-    found: Held = outputs[0]
-    return found
+    return outputs[0]
 
 
 def _first_argument(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

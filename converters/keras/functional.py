@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.own import is_operation
-from portable_nn.converters.keras.spec import described
+from portable_nn.converters.keras.spec import Held, described
 from portable_nn.converters.keras.structures import calls, flat, mapped, refs, revived, tensors
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.text import quantity

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.keras.held import Held
+from portable_nn.converters.keras.spec import Held
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import constant
 

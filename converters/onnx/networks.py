@@ -23,12 +23,11 @@ from portable_nn.network import Network, remade
 from portable_nn.onnx.classical.model import Classical
 from portable_nn.onnx.columns import columns_of
 from portable_nn.onnx.entries import Sizes
-from portable_nn.onnx.meant import meant
 from portable_nn.onnx.origin import Origin
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.remarks.documentation import collect
 from portable_nn.onnx.remarks.dropped import dropped_by_import
-from portable_nn.onnx.samples import NoInputsError, varied
+from portable_nn.onnx.samples import NoInputsError, meant, varied
 from portable_nn.onnx.storage.metadata import (
     DIGEST,
     DOC,

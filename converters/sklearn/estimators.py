@@ -329,7 +329,7 @@ class PortableRegressor(RegressorMixin, _Portable):  # type: ignore[misc]
     def _finish(self) -> None:
         """The network that gives the numbers in their own units."""
         back = Normalization(mean=self._mean, std=self._std, invert=True, name="in_units")
-        network: Network = Sequential(self._inner, back)
+        network = Sequential(self._inner, back)
         network.outputs = (OutputInfo(network.graph.outputs[0], loss=self._loss()),)
         self.network_ = self._describe(network)
 

@@ -111,14 +111,6 @@ def _logits(estimator: Any, x: Symbol, weight: NDArray[Any], bias: Any) -> Outpu
     return Output(symbol, "logits", "predict_proba", labels_of(estimator.classes_), "cross_entropy", (COUNTED,), layers)
 
 
-def _multinomial(estimator: Any, x: Symbol) -> Output:
-    return _logits(estimator, x, estimator.feature_log_prob_, estimator.class_log_prior_)
-
-
-def _complement(estimator: Any, x: Symbol) -> Output:
-    return _logits(estimator, x, estimator.feature_log_prob_, 0.0)
-
-
 def _bernoulli(estimator: Any, x: Symbol) -> Output:
     if estimator.binarize is not None:
         x = cast(emit("Greater", x, constant(estimator.binarize, x.dtype)), x.dtype)
@@ -151,9 +143,9 @@ def _quadratic(estimator: Any, x: Symbol) -> Output:
 
 BAYES: Final[Mapping[str, Callable[[Any, Symbol], Output]]] = {
     "BernoulliNB": _bernoulli,
-    "ComplementNB": _complement,
+    "ComplementNB": lambda of, x: _logits(of, x, of.feature_log_prob_, 0.0),
     "GaussianNB": _gaussian,
-    "MultinomialNB": _multinomial,
+    "MultinomialNB": lambda of, x: _logits(of, x, of.feature_log_prob_, of.class_log_prior_),
     "QuadraticDiscriminantAnalysis": _quadratic,
 }
 """The classifiers of probabilities by class that become layers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from functools import partial
 from itertools import count
@@ -258,7 +258,7 @@ def _answer(estimator: Any, features: Features, notes: list[str]) -> Output:
 def _in_units(output: Output, scaler: Any) -> Output:
     """The output of a regressor whose targets were standardised."""
     if name_of(scaler, {"FunctionTransformer": None}):
-        back: Callable[[Any], Any] = function_of(scaler.inverse_func, "TransformedTargetRegressor")
+        back = function_of(scaler.inverse_func, "TransformedTargetRegressor")
     elif name_of(scaler, {"StandardScaler": None}) is None or scaler.mean_ is None or scaler.scale_ is None:
         raise UsageError(
             "TransformedTargetRegressor is read where its transformer is a StandardScaler, or its functions are numpy's"

@@ -202,10 +202,6 @@ def _standard(estimator: Any, features: Features, step: Step) -> Features:
     return _shifted(estimator.mean_ if estimator.with_mean else None, estimator.scale_, features, step)
 
 
-def _robust(estimator: Any, features: Features, step: Step) -> Features:
-    return _shifted(estimator.center_, estimator.scale_, features, step, ("center", "scale"))
-
-
 def _max_abs(estimator: Any, features: Features, step: Step) -> Features:
     found = _shifted(None, estimator.scale_, features, step, ("", "largest"))
     return _clipped(found, -1, 1) if getattr(estimator, "clip", False) else found
@@ -350,7 +346,7 @@ TRANSFORMERS: Final[Mapping[str, Callable[[Any, Features, Step], Features]]] = {
     "PowerTransformer": power,
     "QuantileTransformer": quantiles,
     "RBFSampler": projections.waves,
-    "RobustScaler": _robust,
+    "RobustScaler": lambda of, features, step: _shifted(of.center_, of.scale_, features, step, ("center", "scale")),
     "SimpleImputer": _imputer,
     "SparseRandomProjection": projections.components,
     "SplineTransformer": splines,

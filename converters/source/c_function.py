@@ -77,7 +77,7 @@ class Function:
 
     def _constants(self) -> dict[str, Array]:
         """All values that are the same in every run, by name."""
-        arrays: dict[str, Array] = {value.name: self.network.parameters[value.name] for value in self.graph.parameters}
+        arrays = {value.name: self.network.parameters[value.name] for value in self.graph.parameters}
         nodes = tuple(use.node for use in self.used.values() if use.is_constant)
         names = tuple(name for node in nodes for name in node.outputs if name)
         return arrays | run_numpy(Graph((), names, self.graph.parameters, nodes), arrays, {}) if nodes else arrays

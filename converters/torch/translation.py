@@ -131,7 +131,7 @@ class _Translator:
     def needed(self) -> set[Any]:
         """The nodes that the outputs depend on, with those that write into them."""
         wanted = [node for node in self._results() if type(node).__name__ == "Node"]
-        found: set[Any] = set()
+        found = set()
         while wanted:
             node = wanted.pop()
             if node in found:

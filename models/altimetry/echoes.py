@@ -219,5 +219,5 @@ def derivatives(sea: Sea, instrument: Instrument = JASON) -> Array:
 
 def speckled(mean: Array, rng: Generator, looks: float = JASON.looks) -> Array:
     """Echoes with speckle: each gate of ``mean`` (n, gates) times its own gamma variable of mean 1."""
-    dtype: Any = np.float32 if mean.dtype == np.float32 else np.float64
+    dtype = np.float32 if mean.dtype == np.float32 else np.float64
     return np.asarray(mean * rng.standard_gamma(looks, mean.shape, dtype=dtype) * mean.dtype.type(1 / looks))

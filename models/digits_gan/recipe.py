@@ -70,7 +70,7 @@ def train(
         result = _train(Varied(pictures, classes, seed), len(pictures) // BATCH, epochs, seed, progress)
     network = sampled_by_noise(result.averaged)
     figures = judge(network, JUDGED)
-    rows: list[dict[str, float]] = [{"epoch": place, **row} for place, row in enumerate(result.history, start=1)]
+    rows = [{"epoch": place, **row} for place, row in enumerate(result.history, start=1)]
     history = History(rows, result.stopped)
     return noted(
         network,

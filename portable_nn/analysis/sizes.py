@@ -365,14 +365,9 @@ def _summary(net: NetSizes, shown: int) -> str:
     ]
     if None in (net.multiply_adds, net.bytes):
         pairs.append(("?", "unknown, as some shapes are: --in sets symbolic sizes of the inputs"))
-    if _has_decided(net):
+    if any(is_open(dim) for row in net.nodes for shape in row.outputs for dim in shape or ()):
         pairs.append(("size(node)", "decided by data: known once that node has run"))
     return fields(pairs)
-
-
-def _has_decided(net: NetSizes) -> bool:
-    """True if data decide a size."""
-    return any(is_open(dim) for row in net.nodes for shape in row.outputs for dim in shape or ())
 
 
 def _shapes(shapes: Sequence[Shape | None]) -> str:

@@ -30,7 +30,6 @@ from portable_nn.core.text import either, fields, size
 
 if TYPE_CHECKING:
     from portable_nn.converters.conversion import Written
-    from portable_nn.converters.onnx import ExportReport
     from portable_nn.converters.registry import Converter
 
 EXAMPLES = (
@@ -240,7 +239,12 @@ def _write_file(
     text, data = proof_as_text(report.outputs, proof.io), _as_json(report)
     if isinstance(report, ExportReport):
         text += differences_as_text(report.rounding, "by float16 weights" if "float16" in given else "by float32")
-        data |= _json_of_onnx(report)
+        data |= {
+            "opset": report.opset,
+            "ir_version": report.ir_version,
+            "rounding": differences_as_json(report.rounding),
+            "data": str(report.data) if report.data else None,
+        }
     printer.result(text + _written(report), {"model": model, **data})
 
 
@@ -340,13 +344,4 @@ def _as_json(report: Written) -> dict[str, Any]:
         **proof_as_json(report.outputs),
         "beside": [str(path) for path in report.beside],
         "notes": list(report.notes),
-    }
-
-
-def _json_of_onnx(report: ExportReport) -> dict[str, Any]:
-    return {
-        "opset": report.opset,
-        "ir_version": report.ir_version,
-        "rounding": differences_as_json(report.rounding),
-        "data": str(report.data) if report.data else None,
     }

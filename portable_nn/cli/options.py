@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import typer
 
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import AUTO, PROVIDERS, Engine, EngineKind, Found, OnnxRuntime
+from portable_nn.core.names import AUTO, BATCH_SIZE, PROVIDERS, Engine, EngineKind, Found, OnnxRuntime
 from portable_nn.core.plotting import ANIMATION, FORMATS, check_picture
 
 

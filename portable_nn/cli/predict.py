@@ -107,7 +107,7 @@ def command(
     assumption is printed.
 
     If no class reaches the model's threshold, the label is ?, with the best guess beside it. If the model is not sure
-    of a number, the column unsure has a ?.
+    of a number, a ? stands in its place.
 
     With --stream, each row of a table or array is a step of one sequence, which continues from file to file. Recurrent
     layers and causal convolutions keep their states, and each step has a prediction.

@@ -189,7 +189,7 @@ OUTPUTS: Final[Mapping[str, Any]] = {
             "results": [
                 (
                     {"input error": "str"},
-                    {"input": "str", "values": ["number"], "label?": "str"},
+                    {"input": "str", "values": ["number | null"], "label?": "str"},
                     {
                         "input": "str",
                         "label": "str | null",

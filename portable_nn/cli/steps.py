@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from portable_nn.cli.options import choice
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import OPTIMIZERS, SCHEDULES
+from portable_nn.core.names import OPTIMIZER, OPTIMIZERS, SCHEDULES
 
 if TYPE_CHECKING:
     from portable_nn.training.fit import FitOptions

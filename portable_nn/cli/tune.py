@@ -85,7 +85,7 @@ def command(
         finish(printer, *tuned[:2], out, checkpoints, None, training.picture, source, unseen, tuned.pictures)
         return
     if named["inputs"]:
-        from portable_nn.recipes.tuning_arrays import tune_arrays
+        from portable_nn.recipes.arrays import tune_arrays
 
         if options.pop("preprocess"):
             raise UsageError("--preprocess is not for --inputs: its arrays go to the network unchanged")

@@ -74,7 +74,7 @@ def give_back() -> None:
 def _trim() -> Callable[[int], int] | None:
     """The function of glibc that gives memory back; other C libraries give memory back by themselves, or never."""
     try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        found = ctypes.CDLL(None).malloc_trim
     except (OSError, TypeError, AttributeError):
         return None
     return found

@@ -1,6 +1,6 @@
-"""The names that users choose from, in calls and at the command line.
+"""The names that users choose from, in calls and at the command line, and the defaults that several of these share.
 
-This module imports nothing of the package, so that ``--help`` can list the names without loading numpy.
+This module imports nothing of the package, so that ``--help`` can show both without loading numpy.
 """
 
 from __future__ import annotations
@@ -152,3 +152,12 @@ Fit: TypeAlias = Literal["crop", "stretch", "letterbox", "shorter", "none", "dig
 ``crop``: its shorter side is scaled, and the middle cut out; ``stretch``: scaled without regard to its aspect ratio;
 ``letterbox``: scaled to fit, and the rest filled with grey; ``shorter``: as crop, but nothing is cut off; ``none``: as
 it is; ``digit``: the drawing is found in it and laid out as in MNIST."""
+
+OPTIMIZER: Final = "adam"
+"""The optimizer of a training."""
+
+BATCH_SIZE: Final = 256
+"""The number of examples that are computed at once in prediction and evaluation of files and tables."""
+
+MOST_AT_ONCE: Final = 512
+"""The most examples that ``Network.predict`` computes at once of arrays, unless another number is asked for."""

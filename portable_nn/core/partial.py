@@ -174,7 +174,7 @@ class Part:
         is_there = os.path.lexists(self.path)
         if is_there and (fault := not_regular(self.path.lstat().st_mode)):
             raise FileError(self.path, f"{fault}: no run of this program makes one")
-        file: Any = open(self.path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))  # noqa: SIM115
+        file = open(self.path, "r+b", opener=lambda name, flags: os.open(name, flags | os.O_CREAT, 0o666))  # noqa: SIM115
         if not try_lock(file) or not self._is_still(file):
             file.close()
             raise UsageError(f"{self.path} is being written by another process")

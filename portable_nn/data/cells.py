@@ -68,8 +68,7 @@ def missing(cells: Cells) -> NDArray[np.bool_]:
     """True in the places where a column has no value."""
     if is_words(cells):
         return np.array([cell is None for cell in cells], bool)
-    found: NDArray[np.bool_] = np.isnan(cells)
-    return found
+    return np.isnan(cells)
 
 
 def is_number(cell: str, decimal: str) -> bool:

@@ -138,13 +138,10 @@ def _read_table(path: str | Path, width: int | None, dialect: Dialect, dtype: DT
 
 def _read_labels(path: str | Path) -> NDArray[Any]:
     """Labels from a file of their own: ``(n,)`` from a CSV with one column, else unchanged."""
-    is_first = _counts_labels(path)  # One label too many would be noticed.
+    is_csv = kind_of(path) == "csv"
+    is_first = is_csv and str(path) != STDIN and headings(path) == ["0"]  # One label too many would be noticed.
     dataset = _read(path, 1, has_labels=False, dialect=Dialect(False if is_first else None), dtype=np.float64)
-    return whole(dataset.x[:, 0]) if kind_of(path) == "csv" else dataset.x
-
-
-def _counts_labels(path: str | Path) -> bool:
-    return kind_of(path) == "csv" and str(path) != STDIN and headings(path) == ["0"]
+    return whole(dataset.x[:, 0]) if is_csv else dataset.x
 
 
 def sibling_labels(path: str | Path) -> Path | None:

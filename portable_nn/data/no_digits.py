@@ -94,7 +94,7 @@ def letter(random: Generator, side: int, fonts: Sequence[str] = (), letters: str
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    font: Any = ImageFont.load_default(side)
+    font = ImageFont.load_default(side)
     if fonts:
         font = ImageFont.truetype(str(font_file(str(random.choice(fonts)))), side)
     image = Image.new("L", (3 * side, 3 * side))
@@ -136,7 +136,7 @@ def blurred(random: Generator, ink: Pixels) -> Pixels:
     soft = image.filter(ImageFilter.BoxBlur(float(random.uniform(0, 0.03) * size)))
     blurred = np.asarray(soft, np.float32) / np.float32(255)
     level, steep = random.uniform(0.25, 0.65), random.uniform(1, 4)
-    cut: Pixels = ((blurred - level) * steep + level).clip(0, 1).astype(np.float32)
+    cut = ((blurred - level) * steep + level).clip(0, 1).astype(np.float32)
     return cut if cut.max() > 0.5 else ink
 
 

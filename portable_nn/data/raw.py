@@ -51,7 +51,7 @@ class Raw:
         """As the manifest has it."""
         if self.words:
             return Column(self.name, categories=tuple(self.words), unknown=self.unknown, missing=self.missing)
-        missing: Missing = "refuse" if self.bare else self.missing
+        missing = "refuse" if self.bare else self.missing
         return Column(self.name, self.unit, missing=missing, statistics=self.statistics)
 
     def admitted(self, cells: NDArray[Any]) -> NDArray[Any]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.arguments import check_argument
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.names import BATCH_SIZE
 from portable_nn.core.numbers import Count
 from portable_nn.core.text import quantity
 from portable_nn.data.ahead import ahead

@@ -7,7 +7,7 @@ the longest path, a place for every arrow in each layer that it passes, few cros
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -150,5 +150,5 @@ def spread(wanted: Sequence[float], halves: Sequence[float], weights: Sequence[f
             mean = (before * heavy + mean * total) / (heavy + total)
             total, size = total + heavy, size + many
         groups.append((mean, total, size))
-    starts: Iterable[float] = [mean for mean, _, size in groups for _ in range(size)]
+    starts = [mean for mean, _, size in groups for _ in range(size)]
     return [start + offset for start, offset in zip(starts, offsets, strict=False)]

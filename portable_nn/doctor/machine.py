@@ -8,7 +8,7 @@ import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Environment variables that set the threads of a BLAS."""
@@ -52,7 +52,7 @@ def blas() -> tuple[str, int | None]:
     """The BLAS that numpy was built with, and its threads, if it says so."""
     import numpy as np
 
-    config: Any = np.show_config(mode="dicts")
+    config = np.show_config(mode="dicts")
     built = config.get("Build Dependencies", {}).get("blas", {})
     return " ".join(filter(None, (built.get("name"), built.get("version")))) or "unknown", _blas_threads()
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from portable_nn.core.arguments import check_argument
 from portable_nn.core.arrays import as_array
-from portable_nn.core.defaults import MOST_AT_ONCE
 from portable_nn.core.dims import static, substituted
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Graph
+from portable_nn.core.names import MOST_AT_ONCE
 from portable_nn.core.numbers import Count
 from portable_nn.core.text import some
 from portable_nn.data.ahead import ahead

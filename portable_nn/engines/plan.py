@@ -282,7 +282,7 @@ class Plan:
     def _bind(self, node: Node, place: int) -> None:
         bound = Binding(self, node, place)
         found = bound.operator.kernel(bound)
-        steps: list[Step] = [] if found is None else [found] if callable(found) else list(found)
+        steps = [] if found is None else [found] if callable(found) else list(found)
         if bound.folded:
             with np.errstate(all="ignore"):
                 for step in steps:

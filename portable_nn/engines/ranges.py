@@ -223,8 +223,8 @@ def _range(graph: Graph, parameters: NamedArrays, value: Value) -> Range | None:
 
 def _preparation(graph: Graph, parameters: NamedArrays, read: str) -> tuple[Any, Any, list[Node]]:
     """The factor and the offset that an input is prepared with, and the nodes that do so; none where others do."""
-    factor: Any = np.float64(1)
-    offset: Any = np.float64(0)
+    factor = np.float64(1)
+    offset = np.float64(0)
     constants, done, moved = literals(graph), list[Node](), False
     for node in _chain(graph, read):
         operator = operator_of(node)

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.intervals import (
     LEAST,
     LEAST_OF_CLASS,
@@ -21,6 +20,7 @@ from portable_nn.evaluation.intervals import (
     too_few,
 )
 from portable_nn.evaluation.reliability import ReliabilityScores
+from portable_nn.evaluation.results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.worst import Sample, Worst, WorstOf
 from portable_nn.operators.registry import Array
 
@@ -211,5 +211,4 @@ def _midranks(values: Array) -> Array:
     """The ranks from 1; equal values have the mean of theirs."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
-    middle: Array = (ends - (counts - 1) / 2)[places]
-    return middle
+    return (ends - (counts - 1) / 2)[places]

@@ -18,10 +18,10 @@ from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import percent, quantity
 from portable_nn.data.rows import as_rows
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
-from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.probabilities import log_probabilities, probabilities
 from portable_nn.evaluation.reliability import fit_temperature, logits_of, parts
+from portable_nn.evaluation.results import ClassEvaluation
 from portable_nn.evaluation.scoring import Scoring, Task, class_names, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.format.meaning import InputInfo, OutputInfo
@@ -226,7 +226,7 @@ def add_up(numbers: Array, info: OutputInfo) -> bool:
 
 def scoring(info: OutputInfo, width: int, task: Task | None, *, by_number: bool = False, worst: int = 0) -> Scoring:
     """The scoring of an output of ``width`` numbers an example. Raises ``UsageError`` where it cannot be a class's."""
-    kind: Any = kind_for(task, info.kind, width)
+    kind = kind_for(task, info.kind, width)
     info = replace(info, kind=kind)
     if kind == "gaussian" and width % 2:
         raise UsageError(
@@ -287,8 +287,7 @@ def _rows(output: Array, name: str) -> Array:
             output.ndim == 3
         )
         raise UsageError(f"output '{name}' has shape {output.shape}, and not one row of numbers for each example{hint}")
-    rows: Array = output.reshape(len(output), -1).astype(np.float64)
-    return rows
+    return output.reshape(len(output), -1).astype(np.float64)
 
 
 def as_mask(mask: Any, count: int) -> Array:
@@ -316,7 +315,7 @@ def _steps(output: Array, labels: Array, mask: Array, info: OutputInfo) -> tuple
     if output.shape[:2] != mask.shape or labels.shape[:2] != mask.shape:
         shapes = f"output {output.shape}, y {labels.shape} and mask {mask.shape}"
         raise UsageError(f"'{info.name}' needs as many steps in each: {shapes}")
-    rows: Array = output[mask].reshape(int(mask.sum()), -1).astype(np.float64)
+    rows = output[mask].reshape(int(mask.sum()), -1).astype(np.float64)
     return rows, labels[mask]
 
 

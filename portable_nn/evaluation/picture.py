@@ -9,9 +9,8 @@ import numpy as np
 
 from portable_nn.core.plotting import BLUE, GREEN, ORANGE, VERMILLION, drawn, figure, style, tint
 from portable_nn.core.text import percent, quantity
-from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.intervals import LEAST, of_mean
-from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
+from portable_nn.evaluation.results import ClassEvaluation, NumberEvaluation, NumberFigures
 from portable_nn.evaluation.worst import Worst
 from portable_nn.operators.registry import Array
 
@@ -207,8 +206,7 @@ def drawable(x: Array | None) -> Array | None:
     if x.ndim not in (2, 3) or (x.ndim == 3 and x.shape[-1] != 3):
         return None
     low, high = float(x.min()), float(x.max())
-    found: Array = (x - low) / (high - low if high > low else 1.0)
-    return found
+    return (x - low) / (high - low if high > low else 1.0)
 
 
 # -- numbers

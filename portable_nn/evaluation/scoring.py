@@ -10,11 +10,10 @@ import numpy as np
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.text import either, quantity, shortened, some
-from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.intervals import LEAST, Interval, known, of_mean, reach, reasons
-from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
 from portable_nn.evaluation.probabilities import log_probabilities, quantities
+from portable_nn.evaluation.results import ClassEvaluation, NumberEvaluation, NumberFigures
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.evaluation.worst import POINTS, Sample, Worst, WorstOf
 from portable_nn.format.meaning import OutputInfo

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
 import xxhash
 
+from portable_nn.core.graph import Value
 from portable_nn.core.memory import CHUNK
 from portable_nn.core.tensors import NamedArrays, to_bytes
+from portable_nn.format.packed import pack
 
 SMALL: Final = 2**18
 """Tensors of up to this many bytes are hashed in the calling thread: starting another one takes longer."""
@@ -40,22 +42,25 @@ DIGITS: Final[Mapping[str, int]] = {DIGEST: 64, CHECKSUM: 32}
 """The number of their hexadecimal digits."""
 
 
-def hashes(tensors: NamedArrays) -> dict[str, dict[str, str]]:
-    """The hashes of all tensors, by kind and by name. Threads compute those of large tensors.
+def hashes(tensors: NamedArrays, values: Iterable[Value]) -> dict[str, dict[str, str]]:
+    """The hashes of all tensors as a file has them, by kind and by name. Threads compute those of large tensors.
+
+    The ``values`` say which are packed.
 
     No tensor is kept after it was hashed, so that only a few mapped ones are in memory at once.
     """
+    known = {value.name: value for value in values}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pending: dict[str, Future[dict[str, str]] | dict[str, str]] = {}
         for name in tensors:
             large = tensors[name].nbytes > SMALL
-            pending[name] = pool.submit(_hash, tensors, name) if large else _hash(tensors, name)
+            pending[name] = pool.submit(_hash, tensors, known[name]) if large else _hash(tensors, known[name])
         found = {name: each if isinstance(each, dict) else each.result() for name, each in pending.items()}
     return {kind: {name: each[kind] for name, each in found.items()} for kind in HASHES}
 
 
-def _hash(tensors: NamedArrays, name: str) -> dict[str, str]:
-    data = to_bytes(tensors[name]).data
+def _hash(tensors: NamedArrays, value: Value) -> dict[str, str]:
+    data = to_bytes(pack(value, tensors[value.name])).data
     found = {kind: make() for kind, make in HASHES.items()}
     for start in range(0, len(data), CHUNK):
         for each in found.values():

@@ -347,5 +347,5 @@ def manifest_text(start: bytes, where: str) -> Text:
 
 def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
     """The first difference between the ``found`` bytes and those that follow from ``manifest`` with its ``text``."""
-    superblock, *objects = _objects(layout(manifest.tensors), len(text.data))
+    superblock, *objects = _objects(layout(manifest.stored), len(text.data))
     return piece_fault((superblock, *_manifest(text), *objects), found[0])

@@ -19,6 +19,7 @@ from portable_nn.format import canonical
 from portable_nn.format.documentation import Documentation
 from portable_nn.format.meaning import InputInfo, OutputInfo, has_floats
 from portable_nn.format.migrations import migrate
+from portable_nn.format.packed import stored
 from portable_nn.format.training import TrainingRecord
 from portable_nn.operators import find
 from portable_nn.operators.narrow import NARROW_SINCE, narrow_type
@@ -66,8 +67,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def needed_version(self) -> int:
         """The lowest version that can hold this, of those that are written."""
         own = [find(node.operator, node.domain) for node in self.graph.nodes]
-        narrow = [NARROW_SINCE for node in self.graph.nodes if narrow_type(node)]
-        return max([OLDEST_WRITTEN, *(operator.stored for operator in own if operator), *narrow])
+        few = any(map(narrow_type, self.graph.nodes)) or any(value.packed for value in self.graph.parameters)
+        return max([NARROW_SINCE if few else OLDEST_WRITTEN, *(operator.stored for operator in own if operator)])
 
     @property
     def numbers(self) -> set[str]:
@@ -83,6 +84,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def tensors(self) -> tuple[Value, ...]:
         """All tensors of the file: the graph's parameters, then the state of an unfinished training."""
         return self.graph.parameters + (self.training.tensors if self.training else ())
+
+    @property
+    def stored(self) -> tuple[Value, ...]:
+        """All tensors as a carrier has them: those that are packed are of bytes."""
+        return tuple(map(stored, self.tensors))
 
 
 class Text(NamedTuple):

@@ -16,6 +16,7 @@ from portable_nn.core.files import refuse, shrunk
 from portable_nn.core.memory import CHUNK, aligned
 from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes
 from portable_nn.format.layout import Span
+from portable_nn.format.packed import unpack
 from portable_nn.format.reading import Checks, Reader, VerifiedHead
 
 _DROP: Final[int | None] = getattr(mmap, "MADV_DONTNEED", None)
@@ -53,7 +54,7 @@ class MappedTensors(Mapping[str, Array]):
             return array
         span = self._spans[name]
         if span.start < 0 or (self._reader.start + span.start) % ITEM_SIZES[span.dtype]:
-            self._alive[name] = array = self._read(span)
+            self._alive[name] = array = unpack(self._reader.values[name], self._read(span))
             return array
         if name in self._unchecked:
             refuse(self._reader.where, self._reader.faults(span))
@@ -65,7 +66,7 @@ class MappedTensors(Mapping[str, Array]):
         memory = np.frombuffer(self._mapping, np.uint8, span.size, start)  # Every view of the array keeps it alive.
         if span.size >= CHUNK and _DROP is not None:
             weakref.finalize(memory, _release, self._mapping, start, start + span.size)
-        self._alive[name] = array = from_bytes(memory, span.dtype, span.shape)
+        self._alive[name] = array = unpack(self._reader.values[name], from_bytes(memory, span.dtype, span.shape))
         return array
 
     def _read(self, span: Span) -> Array:

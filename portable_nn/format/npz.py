@@ -293,7 +293,7 @@ def manifest_text(start: bytes, where: str) -> Text:
 
 def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
     """The first difference between the ``found`` bytes and those that follow from ``manifest`` with its ``text``."""
-    spans, around, _, crcs = frame(manifest.tensors, len(text.data))
-    members = _members(manifest.tensors, len(text.data))
+    spans, around, _, crcs = frame(manifest.stored, len(text.data))
+    members = _members(manifest.stored, len(text.data))
     pieces, starts = _pieces(members, text, crcs(found)), places(around(text, {}), spans)
     return next((fault for each in zip(pieces, found, starts, strict=False) if (fault := piece_fault(*each))), [])

@@ -28,6 +28,7 @@ from portable_nn.format.carriers import Carrier, carrier_of
 from portable_nn.format.hashes import HASHES
 from portable_nn.format.layout import WORTH_THREADS, Crcs, Frame, Span, groups, padding, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, decode
+from portable_nn.format.packed import padding_fault, unpack
 from portable_nn.format.validate import expected_hashes, hash_fault, manifest_faults
 from portable_nn.plain import open_tensors
 
@@ -141,7 +142,7 @@ def _checked_manifest(carrier: Carrier, text: Text, where: str) -> Manifest:
 def _understand(carrier: Carrier, text: Text, where: str) -> VerifiedHead:
     manifest = _checked_manifest(carrier, text, where)
     try:
-        frame = carrier.frame(manifest.tensors, len(text.data))
+        frame = carrier.frame(manifest.stored, len(text.data))
         return VerifiedHead(manifest, text, frame, frame.around(text, {}), {})
     except UsageError as error:
         raise FormatError(where, str(error)) from error
@@ -230,6 +231,7 @@ class Reader:
         self.file, self.where, self.checks = file, where, checks
         self.manifest, self.spans, self.start = head.manifest, head.frame.spans, head.start
         self._seeds, self._crcs, self._packed = head.frame.seeds, head.crcs, head.packed
+        self.values = {value.name: value for value in self.manifest.tensors}
         self._expected = expected_hashes(self.manifest, checks.hash)
         self._numbers = set() if checks.allow_nonfinite else self.manifest.numbers
 
@@ -249,7 +251,7 @@ class Reader:
 
         refuse(self.where, _each(list(groups(self.spans)), fill, total))
         arrays = {s.name: from_bytes(piece, s.dtype, s.shape) for s, piece in zip(self.spans, pieces, strict=True)}
-        return {value.name: arrays[value.name] for value in self.manifest.tensors}
+        return {name: unpack(value, arrays[name]) for name, value in self.values.items()}
 
     def verify(self) -> None:
         """Verify all tensors without keeping them. Raises as ``read`` does."""
@@ -261,7 +263,7 @@ class Reader:
         Raises ``FormatError`` where the file was truncated meanwhile; with mapped memory that would end the process.
         """
         found, crc, faults = HASHES[self.checks.hash](), self._seeds.get(span.name), list[str]()
-        whole = to_bytes(self._packed(span.name)) if self._packed and span.start < 0 else None
+        whole, chunk = to_bytes(self._packed(span.name)) if self._packed and span.start < 0 else None, aligned(0)
         with borrowed(CHUNK) as memory:
             for at in range(0, span.size, CHUNK):
                 count = min(CHUNK, span.size - at)
@@ -274,7 +276,7 @@ class Reader:
                     found.update(chunk.data)
                     crc = None if crc is None else zlib.crc32(chunk.data, crc)
                     faults = faults or value_faults(span, chunk, self._numbers)
-        faults += self._hash_faults(span, found.hexdigest())
+            faults += self._whole_faults(span, found.hexdigest(), chunk)
         said = self._crcs.get(span.name)
         if crc != said and not self.checks.off and not faults:
             faults.append(f"tensor {span.name!r} has the CRC-32 {crc:08x}, but the file says {said:08x}")
@@ -292,14 +294,17 @@ class Reader:
             for place, span in zip(group, spans, strict=True):
                 faults += value_faults(span, pieces[place], self._numbers)
         for place, span in zip(group, spans, strict=True):
-            faults += self._hash_faults(span, HASHES[self.checks.hash](pieces[place].data).hexdigest())
+            piece = pieces[place]
+            faults += self._whole_faults(span, HASHES[self.checks.hash](piece.data).hexdigest(), piece)
         return faults
 
-    def _hash_faults(self, span: Span, found: str) -> list[str]:
-        expected = self._expected.get(span.name, "")
-        if self.checks.off or found == expected:
+    def _whole_faults(self, span: Span, found: str, end: Bytes) -> list[str]:
+        """The faults of a tensor of the hash ``found`` that ends with the bytes ``end``."""
+        if self.checks.off:
             return []
-        return [hash_fault(span.name, self.checks.hash, expected, found)]
+        if found != (expected := self._expected.get(span.name, "")):
+            return [hash_fault(span.name, self.checks.hash, expected, found)]
+        return list(filter(None, [padding_fault(self.values[span.name], end)]))
 
 
 def _each(items: Iterable[Work], work: Callable[[Work], list[str]], total: int) -> list[str]:

@@ -114,7 +114,7 @@ class Placed(NamedTuple):
 def placed(found: PlainTensors, manifest: Manifest) -> Placed:
     """The tensors of ``manifest`` in a file. Raises ``FormatError`` where it holds others, or another thing."""
     kept, where = _KEPT[found.path.suffix.lower()], str(found.path)
-    names = kept.names(manifest.tensors)
+    names = kept.names(manifest.stored)
     tensors = {name: tensor for tensor, name in names.items()}
     own = {npz.MANIFEST, npz.DIGEST} if kept.text is _in_arrays else set()
     faults = [f"{name!r} {reason}: it is no tensor of the network" for name, reason in found.skipped.items()]
@@ -122,14 +122,14 @@ def placed(found: PlainTensors, manifest: Manifest) -> Placed:
     faults += [f"tensor {name!r} is {kept.where}, but not in the graph" for name in sorted(more)]
     entries = {tensor: found.entries[name] for name, tensor in tensors.items() if name in found.entries}
     signatures = {tensor: (entry.dtype, entry.shape) for tensor, entry in entries.items()}
-    refuse(where, faults + agreement_faults(manifest, signatures, kept.where))
+    refuse(where, faults + agreement_faults(manifest, signatures, kept.where, manifest.stored))
     found.check_claim()
     return Placed(sorted(_spans(found, manifest, names), key=lambda span: span.start), names)
 
 
 def _spans(found: PlainTensors, manifest: Manifest, names: Mapping[str, str]) -> Iterator[Span]:
     end = 0
-    for span in layout(manifest.tensors):
+    for span in layout(manifest.stored):
         start = found.place(names[span.name])
         if start is None:
             end = start = end - span.size - 1  # Never next to another one, so that none are read together.

@@ -112,8 +112,9 @@ def faults(text: Text, manifest: Manifest, found: Sequence[bytes]) -> list[str]:
     except ValueError as error:
         return [f"the header is malformed: {error}"]
     signatures = {name: (DTYPES.get(entry.dtype, entry.dtype), entry.shape) for name, entry in entries.items()}
-    spans, around, *_ = frame(manifest.tensors, len(text.data))
-    wrong = agreement_faults(manifest, signatures, "in the safetensors header") + _offset_faults(spans, entries)
+    spans, around, *_ = frame(manifest.stored, len(text.data))
+    wrong = agreement_faults(manifest, signatures, "in the safetensors header", manifest.stored)
+    wrong += _offset_faults(spans, entries)
     expected = around(text, {})[0][LENGTH:]
     return wrong or [f"the header is not canonical JSON: {canonical.difference(expected, header)}"]
 

@@ -16,6 +16,7 @@ from itertools import filterfalse
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 
 from portable_nn import operators
 from portable_nn.core.dims import is_number
@@ -29,6 +30,7 @@ from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES
 from portable_nn.format.manifest import OLDEST_WRITTEN, Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo, meaning_faults, texts
 from portable_nn.format.meaning import size_faults as meaning_size_faults
+from portable_nn.format.packed import pack, packed_fault, packed_type
 from portable_nn.format.training import Signature, training_faults
 from portable_nn.plain.safetensors import METADATA
 from portable_nn.preprocessing.steps import check_order
@@ -86,12 +88,16 @@ def tensor_faults(manifest: Manifest, tensors: NamedArrays, *, allow_nonfinite: 
 
 
 def hash_faults(manifest: Manifest, tensors: NamedArrays) -> dict[str, str]:
-    """The faults of those ``tensors`` that do not have the hash in ``manifest``, by name; each is read once."""
+    """The faults of those ``tensors`` that do not have the hash in ``manifest``, by name; each is read once.
+
+    Raises ``UsageError`` for numbers that a packed type does not have.
+    """
     kind, faults = DIGEST if manifest.version < 2 else CHECKSUM, dict[str, str]()
+    values = {value.name: value for value in manifest.tensors}
     for name, expected in expected_hashes(manifest, kind).items():
         if name not in tensors:
             continue
-        found = HASHES[kind](to_bytes(tensors[name]).data).hexdigest()
+        found = HASHES[kind](to_bytes(pack(values[name], tensors[name])).data).hexdigest()
         if found != expected:
             faults[name] = hash_fault(name, kind, expected, found)
     return faults
@@ -107,14 +113,20 @@ def hash_fault(name: str, kind: str, expected: str, found: str) -> str:
     return f"tensor {name!r} is damaged or another network's: its {kind} is {found}, but the manifest says {expected}"
 
 
-def agreement_faults(manifest: Manifest, found: Mapping[str, Signature], where: str) -> list[str]:
-    """The differences between the ``found`` dtypes and shapes and ``manifest``; ``where`` is their source, in words."""
-    names = {value.name for value in manifest.tensors}
+def agreement_faults(
+    manifest: Manifest, found: Mapping[str, Signature], where: str, needed: Sequence[Value] = ()
+) -> list[str]:
+    """The differences between the ``found`` dtypes and shapes and ``manifest``; ``where`` is their source, in words.
+
+    What is ``needed`` is by default the tensors as they are in memory.
+    """
+    needed = needed or manifest.tensors
+    names = {value.name for value in needed}
     faults = [f"tensor {name!r} is {where}, but not in the graph" for name in found if name not in names]
-    wrong = [value for value in manifest.tensors if found.get(value.name) != (value.dtype, value.shape)]
-    users = _users(manifest.graph) if wrong else {}
+    wrong = [value for value in needed if found.get(value.name) != (value.dtype, value.shape)]
+    users = {value.name: "the graph" for value in manifest.graph.parameters} | _users(manifest.graph) if wrong else {}
     for value in wrong:
-        user = users.get(value.name, "the graph" if value in manifest.graph.parameters else "the training")
+        user = users.get(value.name, "the training")
         faults.extend(_mismatches(value, found.get(value.name), where, user))
     return faults
 
@@ -208,6 +220,8 @@ def _parameter_faults(parameters: Sequence[Value]) -> Iterator[str]:
         kind = (parameter.dtype, parameter.shape)
         if kind not in met:
             met[kind] = _type_fault(*kind) or _size(*kind)
+        if fault := packed_fault(parameter):
+            yield f"tensor {parameter.name!r} {fault}"
         if isinstance(found := met[kind], str):
             yield f"tensor {parameter.name!r} {found}"
         else:
@@ -252,7 +266,8 @@ def _node_faults(graph: Graph, depth: int = 0) -> Iterator[str]:
 
 def _body_faults(body: Graph, depth: int) -> Iterator[str]:
     yield from _names_faults(body.values(), body.nodes)
-    if typed := [value.name for value in (*body.inputs, *body.parameters) if (value.dtype, value.shape) != ("", ())]:
+    kinds = {value.name: (value.dtype, value.shape, packed_type(value)) for value in (*body.inputs, *body.parameters)}
+    if typed := [name for name, kind in kinds.items() if kind != ("", (), UNSET)]:
         yield f"{typed[0]!r} has a type, which the node says"
     yield from _node_faults(body, depth)
 

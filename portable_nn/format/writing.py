@@ -21,6 +21,8 @@ from portable_nn.format.carriers import Carrier
 from portable_nn.format.hashes import CHECKSUM, DIGEST, DIGITS, HASHES, SMALL
 from portable_nn.format.layout import WORTH_THREADS, Frame, Span, groups, places, value_faults
 from portable_nn.format.manifest import Manifest, Text, encode, hashes_text
+from portable_nn.format.packed import pack
+from portable_nn.format.training import Signature
 from portable_nn.format.validate import agreement_faults
 
 Tensors: TypeAlias = NamedArrays | Iterable[tuple[str, Array]]
@@ -46,7 +48,7 @@ class Prepared(NamedTuple):
     frame: Frame
     start: int
     groups: Sequence[range]
-    signatures: Mapping[str, tuple[str, tuple[int, ...]]]
+    signatures: Mapping[str, Signature]
 
 
 def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
@@ -55,9 +57,9 @@ def prepare(carrier: Carrier, manifest: Manifest) -> Prepared:
     text = encode(manifest)
     hashes = hashes_text(manifest.checksums, manifest.digests)
     assert text.startswith(hashes)
-    frame = carrier.frame(manifest.tensors, len(text))
+    frame = carrier.frame(manifest.stored, len(text))
     start = len(frame.around(Text.of(text), {})[0])
-    signatures = {span.name: (span.dtype, span.shape) for span in frame.spans}
+    signatures = {value.name: (value.dtype, value.shape) for value in manifest.tensors}
     return Prepared(manifest, text, text[len(hashes) :], frame, start, list(groups(frame.spans)), signatures)
 
 
@@ -74,7 +76,7 @@ def write(path: str | Path, ready: Prepared, tensors: Tensors, *, allow_nonfinit
         The digest of the network: SHA-256 of the manifest's text.
 
     Raises:
-        UsageError: a tensor is missing, unexpected, or of another type.
+        UsageError: a tensor is missing, unexpected, of another type, or of numbers that its packed type does not have.
         FileError: the file cannot be written; the old one is unchanged.
     """
     manifest = ready.manifest
@@ -136,10 +138,11 @@ class _Writer:
     def __init__(self, file: BinaryIO, ready: Prepared, pool: Executor, numbers: Collection[str]) -> None:
         """``numbers`` are the names of tensors in which NaN and infinities are faults."""
         self._file, self._start, self._pool, self._numbers = file, ready.start, pool, numbers
-        spans, self._seeds = ready.frame.spans, ready.frame.seeds
+        spans, self._seeds, self._signatures = ready.frame.spans, ready.frame.seeds, ready.signatures
+        self._values = {value.name: value for value in ready.manifest.tensors}
         self._spans = {span.name: span for span in spans}
         self._threads = bool(spans) and spans[-1].stop >= WORTH_THREADS
-        self.found: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self.found: dict[str, Signature] = {}
         self.hashes: dict[str, dict[str, str]] = {kind: {} for kind in HASHES}
         self.crcs: dict[str, int] = {}
         self.faults: list[str] = []
@@ -150,12 +153,12 @@ class _Writer:
             self.faults.append(f"tensor {name!r} is given twice")
             return
         span, self.found[name] = self._spans.get(name), signature(array)
-        if span and self.found[name] == (span.dtype, span.shape):
+        if span and self.found[name] == self._signatures[name]:
             self.write_one(span, array)
 
     def write_one(self, span: Span, array: Array) -> None:
         """Write a tensor in chunks."""
-        data, made = to_bytes(array), {kind: make() for kind, make in HASHES.items()}
+        data, made = to_bytes(pack(self._values[span.name], array)), {kind: make() for kind, make in HASHES.items()}
         faults, pending, crc = list[str](), None, self._seeds.get(span.name)
         threads = self._threads and span.size > SMALL  # A digest takes longer than all the rest.
         with borrowed(CHUNK) as copy, borrowed(CHUNK) as other:
@@ -187,7 +190,7 @@ class _Writer:
         start, stop, dtype = spans[0].start, spans[-1].stop, spans[0].dtype
         with borrowed(stop - start) as whole:
             stored = whole.view(np.dtype(dtype).newbyteorder("<"))
-            np.concatenate([array.ravel() for _, array in several], out=stored)
+            np.concatenate([pack(self._values[span.name], array).ravel() for span, array in several], out=stored)
             if value_fault(from_bytes(whole, dtype, (-1,)), allow_nonfinite=False):
                 for span in spans:
                     self.faults += value_faults(span, whole[span.start - start : span.stop - start], self._numbers)

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.graph import Shape
 from portable_nn.format.manifest import Manifest
-from portable_nn.format.meaning import InputInfo, OutputInfo
+from portable_nn.format.meaning import InputInfo
 from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, frozen_in
 from portable_nn.onnx.classical.shapes import classical_values
 from portable_nn.onnx.library.inference import light
@@ -80,7 +80,7 @@ def _outputs(
     for place, value in enumerate(values):
         shape = shapes.get(value.name)
         if manifest:
-            info: OutputInfo = manifest.outputs[place]
+            info = manifest.outputs[place]
             yield OutputRow.of(info, _dtype(value), shape)
             continue
         fits = labels and shape and len(labels) in shape

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from portable_nn.core.graph import Graph, Parameter, Shape
+from portable_nn.core.graph import Graph, Parameter, Shape, Value
 from portable_nn.core.tensors import ITEM_SIZES
 from portable_nn.format.manifest import Manifest
 from portable_nn.format.meaning import InputInfo, OutputInfo
+from portable_nn.format.packed import stored
 from portable_nn.operators import Types, infer
 from portable_nn.operators.opaque.nodes import opaque_notes
 from portable_nn.preprocessing.steps import describe
@@ -205,7 +206,7 @@ def _nodes(graph: Graph, types: Types) -> Iterator[NodeRow]:
         )
 
 
-def sizes_of(parameter: Parameter) -> tuple[int, ...]:
+def sizes_of(parameter: Value) -> tuple[int, ...]:
     """The shape of a parameter, in numbers."""
     return tuple(int(dim) for dim in parameter.shape)
 
@@ -215,10 +216,11 @@ def frozen_in(parameters: Iterable[Parameter]) -> int:
     return sum(_count(each) for each in parameters if not each.trainable)
 
 
-def _count(parameter: Parameter) -> int:
+def _count(parameter: Value) -> int:
     return math.prod(sizes_of(parameter))
 
 
 def bytes_of(parameter: Parameter) -> int:
-    """The size of a parameter in bytes."""
-    return _count(parameter) * ITEM_SIZES[parameter.dtype]
+    """The size of a parameter in a file, in bytes."""
+    value = stored(parameter)
+    return _count(value) * ITEM_SIZES[value.dtype]

@@ -141,7 +141,7 @@ class Normalization(Frozen):
         if self._parameters:
             raise UsageError("Normalization: adapt comes before the network is made; later, write into its parameters")
         rows = rows_of(x, "Normalization: x")
-        array: NDArray[Any] | Stored = rows if isinstance(rows, Stored) else as_array(rows, "Normalization: x")
+        array = rows if isinstance(rows, Stored) else as_array(rows, "Normalization: x")
         axis = None if self.axis is None else self.axis + array.ndim * (self.axis < 0)
         if not array.size or not array.ndim:
             found = f"{array.dtype} {format_shape(array.shape)}"

@@ -108,7 +108,7 @@ class Columns(Frozen):
 
 def _filling(cells: NDArray[np.float64], column: Column) -> float:
     """The number that stands for a missing one."""
-    present: Any = cells[~np.isnan(cells)]
+    present = cells[~np.isnan(cells)]
     if not len(present):
         return column.statistics.mean if column.statistics else 0.0
     return float(np.median(present) if column.missing == "median" else present.mean())

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.text import quantity
-from portable_nn.format.meaning import OutputKind
 from portable_nn.network.network import Network, kept_outputs
 
 
@@ -29,7 +28,7 @@ def declare_classes(network: Network, labels: Sequence[str]) -> None:
         found = ", ".join(f"'{name}' is {format_shape(shape)}" for name, shape in shapes.items())
         raise UsageError(f"given are {quantity(len(labels), 'label')}, and no output has so many numbers: {found}")
     made = next(info.kind for info in kept_outputs(network.graph, ()) if info.name == name)
-    kind: OutputKind = made if made != "values" else "binary_logits" if shapes[name][-1:] == (1,) else "logits"
+    kind = made if made != "values" else "binary_logits" if shapes[name][-1:] == (1,) else "logits"
     network.outputs = tuple(
         replace(info, kind=kind if info.kind == "values" else info.kind, labels=tuple(labels))
         if info.name == name

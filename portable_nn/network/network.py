@@ -424,7 +424,7 @@ class Network:
         Args:
             hashed: whether it has the hashes of the tensors, which take time.
         """
-        found = hashes(self.parameters.arrays) if hashed else {DIGEST: {}, CHECKSUM: {}}
+        found = hashes(self.parameters.arrays, self.graph.parameters) if hashed else {DIGEST: {}, CHECKSUM: {}}
         return Manifest(
             graph=self.graph,
             inputs=self.inputs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, UsageError, listed
@@ -23,7 +24,8 @@ def with_trainable(graph: Graph, patterns: Sequence[str], *, trainable: bool) ->
     names = matching(graph, patterns, "unfreeze" if trainable else "freeze")
     if trainable:  # What prepares the inputs comes from the data: a pattern for many names does not mean it.
         names = tuple(name for name in names if name in patterns or name not in preparing(graph))
-    changed = (replace(each, trainable=trainable) if each.name in names else each for each in graph.parameters)
+    new = {"trainable": True, "packed": UNSET} if trainable else {"trainable": False}  # Packed numbers cannot train.
+    changed = (replace(each, **new) if each.name in names else each for each in graph.parameters)
     return replace(graph, parameters=tuple(changed)), names
 
 

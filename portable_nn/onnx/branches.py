@@ -36,11 +36,13 @@ from portable_nn.core.text import said
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
 from portable_nn.onnx.opsets.support import (
     STANDARD,
+    all_nodes,
     copy_initializers,
     is_supported,
     label,
     names_in,
     opset_in,
+    reads,
     set_nodes,
     subgraphs,
 )
@@ -66,6 +68,41 @@ def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     del made.graph.node[:]
     made.graph.node.extend(node for node in nodes if set(node.output).isdisjoint(gone))
     return made, gone
+
+
+_OPTIONAL: Final = frozenset({"Optional", "OptionalGetElement", "OptionalHasElement"})
+
+
+def without_optionals(model: ModelProto) -> tuple[ModelProto, list[str]]:
+    """``model`` with the elements in place of optionals, and the names of these; never changed in place.
+
+    An input that is an optional has one: it is given. Other optionals that may have none stay as they are.
+    """
+    found = [node.output[0] for _, node in all_nodes(model.graph) if any(_is(node, name) for name in _OPTIONAL)]
+    if found:
+        model = deepcopy(model)
+        _settle(model.graph, frozenset())
+    return model, found
+
+
+def _settle(graph: GraphProto, empty: frozenset[str]) -> None:
+    """Write identities and constants for nodes of optionals; ``empty`` are those that have no element."""
+    for value in (*graph.input, *graph.output):
+        if value.type.HasField("optional_type"):
+            value.type.CopyFrom(deepcopy(value.type.optional_type.elem_type))
+    for node in graph.node:
+        is_empty = not any(node.input) or node.input[0] in empty
+        empty -= {*node.output}
+        if _is(node, "OptionalHasElement"):
+            truth = helper.make_tensor("", TensorProto.BOOL, (), [not is_empty])
+            node.CopyFrom(helper.make_node("Constant", [], node.output, node.name, value=truth))
+        elif any(_is(node, name) for name in _OPTIONAL) and not is_empty:
+            node.op_type = "Identity"
+            del node.attribute[:]
+        elif _is(node, "Optional"):
+            empty |= {*node.output}
+        for body in subgraphs(node):
+            _settle(body, empty.difference(value.name for value in body.input))
 
 
 def _is(node: NodeProto, operator: str, inputs: int = 0) -> bool:
@@ -157,6 +194,9 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
     model, defined = _expanded(model)
     if defined:
         notes.append(f"operators replaced by the standard's own definition: {', '.join(defined)}")
+    model, optional = without_optionals(model)
+    if optional:
+        notes.append(f"optional values, which are there unless the model says otherwise: {', '.join(optional)}")
     model, split = without_sequences(model)
     if split:
         notes.append(f"sequences of tensors replaced by slices: {', '.join(split)}")
@@ -164,6 +204,10 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
         model, made = _without_decided(model, answer)
         if made:
             notes.append(f"If nodes replaced by one branch, as their condition is constant: {', '.join(made)}")
+    if optional:
+        read = {value.name for value in model.graph.output}.union(*map(reads, model.graph.node))
+        kept = [node for node in model.graph.node if not _is(node, "Optional") or node.output[0] in read]
+        set_nodes(model.graph, kept)
     return model, notes
 
 

@@ -2,7 +2,7 @@
 
 Once a value has the wider type, its own is lost. So nodes that go by the type of an input are written here with a
 number of that type: a CastLike as a Cast, and a QuantizeLinear with an ``output_dtype``. These round; all other
-operators compute in the wider type.
+operators compute in the wider type. Of a GatherBlockQuantized, only a table of bytes has two numbers in each.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _MADE: Final = frozenset({"to", "dtype", "output_dtype", "output_datatype", "val
 _TYPES: Final = (_MADE - {"value"}) | {"stash_type", "softmax_precision"}
 """The attributes that are element types."""
 
-_ROUNDING: Final = {("Cast", "to"), ("QuantizeLinear", "output_dtype")}
-"""The attributes to whose types numbers are rounded."""
+_ROUNDING: Final = {("BitCast", "to"), ("Cast", "to"), ("QuantizeLinear", "output_dtype")}
+"""The attributes whose types are kept: numbers are rounded to them, or their bits taken for one."""
 
 
 def narrow_values(model: ModelProto) -> dict[str, int]:
@@ -91,6 +91,8 @@ def _respell(node: NodeProto, values: Mapping[str, int]) -> None:
         node.attribute.append(helper.make_attribute("to", code))
     elif node.op_type == "QuantizeLinear" and code and not any(_codes(node)):
         node.attribute.append(helper.make_attribute("output_dtype", code))
+    elif node.op_type == "GatherBlockQuantized" and values.keys() & node.input[:1]:
+        node.attribute.append(helper.make_attribute("packed", 0))
     for each in node.attribute:
         if each.name in _TYPES and each.i in NARROW and (node.op_type, each.name) not in _ROUNDING:
             each.i = DTYPE_CODES[NARROW[each.i].held]

@@ -119,8 +119,8 @@ def origin_of(model: ModelProto, where: str, path: Path | None = None) -> Origin
     tensors = Unread(stored, where, path)
     try:
         changed = hash_faults(manifest, tensors)
-    except FormatError as error:
-        changed = {"": error.reason}
+    except (FormatError, UsageError) as error:
+        changed = {"": getattr(error, "reason", str(error))}
     if state != "own":
         which = f"; weights have changed as well: {some(map(repr, changed))}" if any(changed) else ""
         return Origin(state, reason + which, manifest)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
@@ -18,6 +19,7 @@ from portable_nn.core.dims import undeclared
 from portable_nn.core.errors import Fault, FormatError, GraphError, PortableNNError, UnsupportedError, listed
 from portable_nn.core.graph import Graph, Node, Parameter, Value
 from portable_nn.core.tensors import Array, NamedArrays, is_finite
+from portable_nn.format.packed import PACKED
 from portable_nn.onnx.advice import advice
 from portable_nn.onnx.bodies import TURN, bodies_once
 from portable_nn.onnx.branches import inlined
@@ -207,8 +209,10 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     unknown -= {*arrays, *found.literals, *(value.name for value in inputs)}
     outputs = tuple(value.name for value in graph.output)
     uses = _with_bodies(model)
-    roles = _roles(model, uses, arrays, whole=not blocked)
-    trained = {name for name, role in roles.items() if role.trains} & _reached(nodes)
+    narrow = narrow_values(model)
+    roles = _roles(uses, arrays, narrow, whole=not blocked)
+    reached = {name for node in nodes if not is_opaque(node) for name in node.inputs}  # Others learn nothing.
+    trained = {name for name, role in roles.items() if role.trains} & reached
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
@@ -216,7 +220,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
         *doubts(roles),
         *folded_normalisation(graph),
     ]
-    parameters = tuple(Parameter(name, a.dtype.name, a.shape, name in trained) for name, a in arrays.items())
+    parameters = tuple(_parameter(name, a, narrow.get(name, 0), name in trained) for name, a in arrays.items())
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, large, names, frozenset(unknown), notes)
 
 
@@ -230,14 +234,15 @@ def _nodes(model: ModelProto, where: str, blocked: frozenset[int], found: _Const
     return nodes
 
 
-def _reached(nodes: Iterable[Node]) -> set[str]:
-    """The values that nodes read through which something learns."""
-    return {name for node in nodes if not is_opaque(node) for name in node.inputs}
-
-
 def _with_bodies(model: ModelProto) -> GraphProto:
     """The graph of a model with the nodes of branches and loops among its own, for what reads a value."""
     return (bodies_once(model) if any(any(subgraphs(node)) for node in model.graph.node) else model).graph
+
+
+def _parameter(name: str, array: Array, code: int, trains: bool) -> Parameter:
+    """A parameter of the narrow type of that number, if any, which a file packs where it has less than a byte."""
+    packed = NARROW[code].name if code in PACKED.values() else UNSET
+    return Parameter(name, array.dtype.name, array.shape, trains, packed)
 
 
 class _Constants(NamedTuple):
@@ -324,10 +329,10 @@ def _own(array: Array) -> Array:
     return array.copy() if any(array.strides) else array
 
 
-def _roles(model: ModelProto, uses: GraphProto, arrays: NamedArrays, *, whole: bool) -> dict[str, Role]:
+def _roles(uses: GraphProto, arrays: NamedArrays, narrow: Mapping[str, int], *, whole: bool) -> dict[str, Role]:
     """The roles of the arrays that could train: finite floats of more than 8 bits that are no running statistics."""
     kept = {*read_as(lambda operator: operator.state.values(), uses)}
-    kept.update(name for name, code in narrow_values(model).items() if NARROW[code].bits <= 8)
+    kept.update(name for name, code in narrow.items() if NARROW[code].bits <= 8)
     floats = {name: array for name, array in arrays.items() if array.dtype.name in FLOATS and name not in kept}
     return roles_of(uses, {name: array for name, array in floats.items() if not whole or is_finite(array)})
 

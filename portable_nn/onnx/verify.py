@@ -29,10 +29,9 @@ from portable_nn.engines.claims import check_claims, size_of
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded
 from portable_nn.format.meaning import InputInfo
-from portable_nn.onnx.meant import meant
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.training import training_mode
-from portable_nn.onnx.samples import BATCHES, PATTERNS, NoInputsError, redrawn
+from portable_nn.onnx.samples import BATCHES, PATTERNS, NoInputsError, meant, redrawn
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.conditioning import allowed
 from portable_nn.onnx.verification.differences import (

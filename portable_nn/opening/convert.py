@@ -321,7 +321,7 @@ def _compare(given: ReadNetwork, written: WrittenNetwork, kind: type[WritableFil
     except PortableNNError as error:
         raise VerificationError(f"{error} ({_UNDONE})") from error
     expected = given.manifest
-    digests = expected.digests if given.digest else hashes(given.tensors)[DIGEST]
+    digests = expected.digests if given.digest else hashes(given.tensors, expected.tensors)[DIGEST]
     faults = [
         f"tensor '{name}' has the SHA-256 {back.digests.get(name)} there, and {digest} in {given.path}"
         for name, digest in digests.items()

@@ -328,11 +328,13 @@ def _one_by_one(path: Path) -> Manifest:
     from portable_nn.onnx.storage.metadata import MANIFEST, metadata_of
     from portable_nn.onnx.storage.tensors import from_tensor
 
-    found = dict[str, str]()
-    model = read_alone(path)
+    found, model = dict[str, str](), read_alone(path)
+    manifest = decode(metadata_of(model)[MANIFEST].encode(), str(path))
+    known = {value.name: value for value in manifest.tensors}
     for stored in model.graph.initializer:
         tensor = deepcopy(stored)
         if tensor.data_location == TensorProto.EXTERNAL:
             load_external(tensor, path)
-        found |= hashes({stored.name: from_tensor(tensor, str(path))})[SHA256]
-    return msgspec.structs.replace(decode(metadata_of(model)[MANIFEST].encode(), str(path)), digests=found)
+        value = known.get(stored.name, Value(stored.name, "", ()))
+        found |= hashes({stored.name: from_tensor(tensor, str(path))}, [value])[SHA256]
+    return msgspec.structs.replace(manifest, digests=found)

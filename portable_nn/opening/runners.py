@@ -126,7 +126,7 @@ class Runner:
 
     def _answers(self, x: Array) -> Array:
         context, output = self.input.info.context, self.info.name
-        found: Array = np.asarray(self.model.run({self.input.value.name: x[np.newaxis] if context else x})[output])
+        found = np.asarray(self.model.run({self.input.value.name: x[np.newaxis] if context else x})[output])
         found = found[0] if context else found
         if found.shape[:1] != (len(x),) or math.prod(found.shape[2:]) != 1:
             shape = f"output '{output}' has shape {format_shape(found.shape)} for {len(x)} examples"

@@ -19,10 +19,6 @@ def _known(
     return Limit(option, applies, problem, "", "known")
 
 
-def _over_three_axes(use: OperatorContext, shape: Shape | None) -> bool:
-    return len(use.type().shape) == 5
-
-
 AS_SOFTPLUS: Final = Limit(
     "input",
     lambda use, shape: True,
@@ -33,7 +29,11 @@ AS_SOFTPLUS: Final = Limit(
 )
 TANH: Final = _known("input", "OpenCV 5.0 gives NaN for most numbers above 44")
 SOFTPLUS: Final = _known("X", "OpenCV 5.0 gives infinity above 88")
-POOL: Final = _known("kernel_shape", "MNN 3.6 crashes or gives other numbers in three dimensions", _over_three_axes)
+POOL: Final = _known(
+    "kernel_shape",
+    "MNN 3.6 crashes or gives other numbers in three dimensions",
+    lambda use, shape: len(use.type().shape) == 5,
+)
 CONV: Final = _known(
     "kernel_shape",
     "MNN 3.6 adds an axis to the output, if that is one of the model",

@@ -17,7 +17,7 @@ from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.dims import is_open
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Attribute, Dim, Shape, Tensor
+from portable_nn.core.graph import Attribute, Shape, Tensor
 from portable_nn.operators.inference import infer_node, named
 from portable_nn.operators.registry import DTYPE_CODES, Attr, InvalidNode, Operator, OperatorContext, Type, lookup
 
@@ -198,7 +198,7 @@ def emit(operator: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
 def constant(value: Any, dtype: str) -> Symbol:
     """A small array as a Constant node."""
     array = as_array(value, "the constant", dtype)
-    shortest: Callable[[Any], Any] = plain_float if dtype == "float32" else lambda item: item
+    shortest = plain_float if dtype == "float32" else lambda item: item
     data = tuple(int(item) if dtype == "bool" else shortest(item) for item in array.ravel().tolist())
     return emit("Constant", value=Tensor(dtype, array.shape, data))
 
@@ -247,7 +247,7 @@ def cast(value: Symbol, dtype: str) -> Symbol:
 
 def sizes(value: Symbol, axes: Sequence[int] | None = None) -> Symbol:
     """The shape of ``value`` (or its sizes along ``axes``) as a 1-D int64 symbol; a constant where it is known."""
-    dims: list[Dim] = [value.shape[axis] for axis in (range(len(value.shape)) if axes is None else axes)]
+    dims = [value.shape[axis] for axis in (range(len(value.shape)) if axes is None else axes)]
     numbers = [dim for dim in dims if isinstance(dim, int)]
     if len(numbers) == len(dims):
         return integers(numbers)

@@ -180,9 +180,9 @@ class ForPeople(Columns):
         return text
 
     def _shown(self, prediction: Prediction) -> list[str]:
-        show = grouped if prediction.values else percent
+        show, unread = (grouped, prediction.label or "") if prediction.values else (percent, "")
         found = fitted(cells(prediction, self.layout), len(self.begun))
-        return [show(each) if isinstance(each, float) else each for each in found]
+        return [show(each) if isinstance(each, float) else each or unread for each in found]
 
 
 class Csv(Columns):
@@ -299,7 +299,7 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
         return {"input": prediction.input, "error": prediction.error}
     if prediction.values:
         marked = {"label": prediction.label} if prediction.label else {}
-        return {"input": prediction.input, "values": prediction.values, **marked}
+        return {"input": prediction.input, "values": _read(prediction), **marked}
     result = {
         "input": prediction.input,
         "label": prediction.label,
@@ -311,10 +311,15 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
     return result | {name: found for name, found in more.items() if found is not None}
 
 
+def _read(prediction: Prediction) -> list[float | None]:
+    """The quantities, with None in place of means of which the model is unsure."""
+    return [None if value != value else value for value in prediction.values]
+
+
 def cells(prediction: Prediction, layout: Layout) -> list[Any]:
     """The input, and the values or the classes with their probabilities."""
     if prediction.values:
-        return [prediction.input, *prediction.values, *[prediction.label or ""] * layout.may_be_unsure]
+        return [prediction.input, *_read(prediction), *[prediction.label or ""] * layout.may_be_unsure]
     return [prediction.input, *_answer(prediction, layout)]
 
 

@@ -78,7 +78,8 @@ def _quantity(axes: Axes, series: Series, columns: Columns, place: int) -> None:
     if series.is_gaussian:
         spread = columns.mean[:, columns.total.shape[1] // 2 + place]
         low, high = line - spread, line + spread
-        unknown = spread > UNCERTAIN * np.nanquantile(spread, 0.1)
+        unsure = np.isnan(line) & ~np.isnan(spread)
+        unknown = unsure | (spread > UNCERTAIN * np.nanquantile(spread, 0.1))
         if unknown.any():
             edges = np.arange(len(x) + 1) * columns.size - 0.5
             whole = axes.get_xaxis_transform()

@@ -20,8 +20,7 @@ from portable_nn.core.text import size
 from portable_nn.core.version import __version__
 from portable_nn.data.images import SUFFIXES
 from portable_nn.network import Network
-from portable_nn.onnx.meant import meant
-from portable_nn.onnx.samples import varied
+from portable_nn.onnx.samples import meant, varied
 from portable_nn.onnx.verify import Proof
 from portable_nn.opening.kinds import open_model
 from portable_nn.pages.describing import PICTURES, PageKind, Subject, as_data, assumed, check_of, layers_of, subject

@@ -12,9 +12,8 @@ import msgspec
 import numpy as np
 
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, FormatError, UsageError
-from portable_nn.core.names import Engine
+from portable_nn.core.names import BATCH_SIZE, Engine
 from portable_nn.core.numbers import Count, Natural
 from portable_nn.core.text import NAMED, quantity, several, shortened
 from portable_nn.data.apart import apart, by_name, to_evaluate
@@ -27,9 +26,8 @@ from portable_nn.data.frames import Dialect, Frame, read_frame, tables
 from portable_nn.data.given import Examples, Labelled
 from portable_nn.data.stored import Stored
 from portable_nn.data.trained import test_share
-from portable_nn.evaluation.class_results import ClassEvaluation, ClassFigures
 from portable_nn.evaluation.methods import Calibration, add_up, calibrated
-from portable_nn.evaluation.number_results import NumberEvaluation, NumberFigures
+from portable_nn.evaluation.results import ClassEvaluation, ClassFigures, NumberEvaluation, NumberFigures
 from portable_nn.evaluation.scoring import NOT_FINITE, Evaluation, Scoring, Task, kind_for
 from portable_nn.evaluation.targets import labels_in
 from portable_nn.network import Network

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from portable_nn.core.arguments import check_argument
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import Engine
+from portable_nn.core.names import BATCH_SIZE, Engine
 from portable_nn.core.numbers import Count
 from portable_nn.data.frames import Dialect
 from portable_nn.data.given import Named

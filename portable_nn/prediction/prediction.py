@@ -21,14 +21,15 @@ class Prediction:
         input: the source of the example: ``photo.png``, ``table.csv:12`` (line of the file, from 1) or ``array.npy:0``
             (index, from 0).
         label: the most likely class; ``"?"`` where it is less likely than the model's threshold asks: it is unsure;
-            so it is where the standard deviation of a quantity is above the threshold.
+            so it is where the standard deviation of the first quantity is above the threshold.
         index: the number of that class; None where the model is unsure.
         probability: the probability of the most likely class, whether or not the model is unsure.
         top: as many classes as were asked for with their probabilities, the most likely first.
         guess: the most likely class where the model is unsure, otherwise None.
         expected: the class in the data, if there is one.
         values: the outputs of a model that predicts quantities; the other fields but ``input``, and a
-            ``label`` of ``"?"``, are then unset.
+            ``label`` of ``"?"``, are then unset. Of normal distributions they are the means, which are NaN where the
+            model is unsure, and then as many standard deviations.
         error: why there is no prediction for this input; the other fields but ``input`` are then unset. The name is
             that of the file alone where none of its (other) examples can be read.
         box: where a picture may have several drawings, that of this one: left, top, right and bottom in pixels. They
@@ -79,4 +80,6 @@ def prediction_rows(
 def _cell(name: str, value: Any) -> Cell:
     if value is None or isinstance(value, str):
         return value or ""
+    if value != value:
+        return "?"
     return Share(value) if name == "probability" else grouped(value)

@@ -11,10 +11,9 @@ from typing import Any, Final, overload
 import numpy as np
 
 from portable_nn.core.arguments import check_argument, check_kinds
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.html import Share, html_table
-from portable_nn.core.names import Engine
+from portable_nn.core.names import BATCH_SIZE, Engine
 from portable_nn.core.numbers import Count
 from portable_nn.core.text import percent, quantity, shortened, some, table
 from portable_nn.data.batches import Bad, Batch
@@ -204,13 +203,15 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             return map(Prediction, batch.names)
         kind, classes = self._answers.kind, self._answers.classes
         if not classes:
-            rows = zip(batch.names, _with_spread(numbers, kind), strict=True)
-            lost = self.threshold if kind == "gaussian" and self.threshold else np.inf
+            found = _with_spread(numbers, kind)
+            lost = np.zeros(len(found), bool)
+            if kind == "gaussian" and self.threshold:  # The means mean nothing: the deviations alone are given.
+                count = found.shape[1] // 2
+                lost = found[:, count] > self.threshold
+                found[lost, :count] = np.nan
             return (
-                Prediction(
-                    name, UNSURE if row[len(row) // 2] > lost else None, values=_floats(row, self._runner.digits)
-                )
-                for name, row in rows
+                Prediction(name, UNSURE if unsure else None, values=_floats(row, self._runner.digits))
+                for name, row, unsure in zip(batch.names, found, lost, strict=True)
             )
         shares = probabilities(numbers, kind, self._runner.info.temperature)
         find = ClassFinder(classes)

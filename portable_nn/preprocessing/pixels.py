@@ -66,7 +66,7 @@ def on_white(picture: NDArray[Any]) -> Pixels:
 def brightness(levels: NDArray[Any]) -> Pixels:
     """``(height, width, 3)`` → ``(height, width)``; each sum is rounded to float32 in this order, on every machine."""
     red, green, blue = (levels[..., channel] * weight for channel, weight in enumerate(LUMA))
-    found: Pixels = red
+    found = red
     found += green
     found += blue
     return found

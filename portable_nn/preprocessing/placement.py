@@ -34,8 +34,7 @@ class Placement:
         """Boxes (n, 4) of left, top, right, bottom in the frame → the same in the picture, cut at its edges."""
         scale, offset = (np.array([*pair[::-1]] * 2, np.float64) for pair in (self.scale, self.offset))
         edges = np.array([*self.picture[::-1]] * 2, np.float64)
-        found: NDArray[np.float64] = ((np.asarray(boxes, np.float64) - offset) / scale).clip(0, edges)
-        return found
+        return ((np.asarray(boxes, np.float64) - offset) / scale).clip(0, edges)
 
 
 def placement(steps: Sequence[Step], height: int, width: int) -> Placement:

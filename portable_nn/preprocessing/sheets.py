@@ -105,7 +105,7 @@ def _light_part(picture: Pixels) -> tuple[Mask, float]:
         dark, light = sums / below, rest / above
         between = np.nan_to_num(below * above * (light - dark) ** 2)
     best = int(between.argmax())
-    found: Mask = (levels > best).reshape(picture.shape)
+    found = (levels > best).reshape(picture.shape)
     return found, dark[best] / light[best] if between[best] else 1.0
 
 
@@ -273,7 +273,7 @@ def _kept(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]
 
 def _reading_order(boxes: NDArray[np.int64]) -> list[int]:
     """From left to right in each line; a drawing is in a line where its middle is within the line's first drawing."""
-    left: list[int] = [int(place) for place in np.lexsort((boxes[:, 0], boxes[:, 1]))]
+    left = [int(place) for place in np.lexsort((boxes[:, 0], boxes[:, 1]))]
     order: list[int] = []
     while left:
         top, bottom = boxes[left[0], 1], boxes[left[0], 3]

@@ -11,9 +11,8 @@ import numpy as np
 
 from portable_nn import layers as pnn_layers
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
-from portable_nn.core.names import ACTIVATIONS, Prepare
+from portable_nn.core.names import ACTIVATIONS, OPTIMIZER, Prepare
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
 from portable_nn.data.apart import split
@@ -292,5 +291,5 @@ def _is_of_numbers(loss: str | Loss) -> bool:
 
 def _one_hot(targets: Array, count: int, loss: str | Loss) -> Array:
     """Class numbers → ``(n, count)``, 1 at the class; for a loss of numbers 0.01 and 0.99, which a sigmoid reaches."""
-    ones: Array = np.eye(count, dtype=np.float32)[targets]
+    ones = np.eye(count, dtype=np.float32)[targets]
     return ones * np.float32(0.98) + np.float32(0.01) if _is_of_numbers(loss) else ones

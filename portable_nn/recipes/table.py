@@ -13,9 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.arguments import check_argument, check_kinds
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.core.names import ACTIVATIONS
+from portable_nn.core.names import ACTIVATIONS, OPTIMIZER
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.apart import split
@@ -159,7 +158,7 @@ def train_table(
     names = _target_names(frame, target)
     inputs = _input_names(frame, names, drop)
     frame, dropped = complete(frame, target, drop) if missing == "drop" else (frame, [])
-    policy: Missing = "refuse" if missing == "drop" else missing
+    policy = "refuse" if missing == "drop" else missing
     sizes = sizes_of(layers)
     wanted = _find_target(frame, names, task, sizes[-1], None if loss is None else find_loss(loss))
     columns = find_columns(
@@ -180,9 +179,7 @@ def train_table(
     wanted = replaced(wanted, loss=weighed)
     measured = metrics_of(wanted, ["accuracy"] * bool(wanted.labels) if metrics is None else metrics)
     prepare = Columns(columns, x[train], embedding=embedding, standardise=standardise, name="columns")
-    network: Network = Sequential(
-        Input(len(columns), name="row"), prepare, *layers_for(wanted, sizes, activation), seed=seed
-    )
+    network = Sequential(Input(len(columns), name="row"), prepare, *layers_for(wanted, sizes, activation), seed=seed)
     network.inputs = (replace(network.inputs[0], kind="table", columns=columns),)
     y = wanted.y if wanted.mean is None else ((wanted.y - wanted.mean) / wanted.std).astype(np.float32)
     steps = -(-len(train) // batch_size)

@@ -216,7 +216,7 @@ def _head(network: Network, body: Network, count: int) -> list[Layer]:
     if len(body.types[value].shape) <= 2:
         return [Dense(count)]
     pool = global_pool(network.graph, value)
-    pools: list[Layer] = [] if pool is None else [GlobalAvgPool() if pool == "mean" else GlobalMaxPool()]
+    pools = [] if pool is None else [GlobalAvgPool() if pool == "mean" else GlobalMaxPool()]
     return [*pools, Flatten(), Dense(count)]
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from portable_nn.core.errors import UsageError, listed
@@ -49,8 +50,8 @@ def float16_weights(program: Program) -> Program:
         for value in chosen
     ]
     nodes = [replace(node, inputs=tuple(full.get(name, name) for name in node.inputs)) for node in graph.nodes]
-    parameters = tuple(replace(each, dtype=HALF) if each.name in full else each for each in graph.parameters)
-    graph = replace(graph, parameters=parameters, nodes=(*casts, *nodes))
+    halved = (replace(each, dtype=HALF, packed=UNSET) if each.name in full else each for each in graph.parameters)
+    graph = replace(graph, parameters=tuple(halved), nodes=(*casts, *nodes))
     lost = f"; {quantity(vanished, 'number')} too small for it became 0" if vanished else ""
     note = f"{quantity(len(chosen), 'tensor')} of weights in float16, computed with in float32{lost}"
     return checked(program._replace(graph=graph, parameters=arrays, notes=(*program.notes, note)), program)

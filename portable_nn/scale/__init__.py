@@ -7,8 +7,7 @@ that is killed, at any moment, loses what it had in its hands; the next run comp
 ``Predictor`` is for other engines (Ray Data, Spark, Daft): one small object that can be pickled.
 """
 
-from portable_nn.scale.evaluating import evaluate_many
-from portable_nn.scale.many import predict_many
+from portable_nn.scale.many import evaluate_many, predict_many
 from portable_nn.scale.predictor import Predictor
 
 __all__ = ["Predictor", "evaluate_many", "predict_many"]

@@ -13,10 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.defaults import BATCH_SIZE
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.foreign_values import is_path, is_table
-from portable_nn.core.names import Engine
+from portable_nn.core.names import BATCH_SIZE, Engine
 from portable_nn.data.given import Picture
 from portable_nn.data.images import read_image
 from portable_nn.opening.runners import Runnable

@@ -48,7 +48,7 @@ def packed(found: Iterable[Answer | Bad]) -> tuple[bytes, dict[str, Any]]:
         items.append({"names": batch.names, "labels": batch.labels, "boxes": batch.boxes})
         outputs.append(_small(each.numbers))
         finite.append(each.finite)
-    arrays: dict[str, Any] = {"outputs": np.concatenate(outputs), "finite": np.concatenate(finite)} if outputs else {}
+    arrays = {"outputs": np.concatenate(outputs), "finite": np.concatenate(finite)} if outputs else {}
     text = json.dumps({"version": VERSION, "items": items}, default=methodcaller("tolist")).encode()
     return _packed({**arrays, INPUTS: np.frombuffer(text, np.uint8)}, examples, bad)
 

@@ -91,7 +91,7 @@ def _candidates(operation: Operation, window: Window, size: int) -> Iterator[tup
     """The faultless windows after one change, and after two where no single one keeps the output size."""
     now, _ = _outcome(operation, window, size)
     moves = list(_moves(operation, window))
-    alone: set[int] = set()
+    alone = set()
     kept = False
     for index, (_, fields) in enumerate(moves):
         after = replace(window, **fields)

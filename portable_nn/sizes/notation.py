@@ -84,7 +84,7 @@ def onnx_text(operation: Operation) -> str:
         attributes["pads"] = [window.pad_begin for window in windows] + [window.pad_end for window in windows]
     else:
         attributes["auto_pad"] = f'"{operation.auto_pad}"'
-    unusual: Iterable[tuple[str, object, object]] = (
+    unusual = (
         ("dilations", [window.dilation for window in windows], [1] * len(windows)),
         ("output_padding", [window.output_padding for window in windows], [0] * len(windows)),
         ("group", operation.groups, 1),
@@ -199,7 +199,7 @@ def _torch_layer(
     windows = operation.windows
     kernel = _one([window.kernel for window in windows])
     averaged_pads = operation.mode == "average" and padding != [0] * len(windows)
-    usual: Iterable[tuple[str, str, str]] = (
+    usual = (
         ("stride", _one([window.stride for window in windows]), kernel if operation.kind == "pool" else "1"),
         ("padding", repr(padding) if isinstance(padding, str) else _one(padding), "0"),
         ("output_padding", _one(output_padding), "0"),

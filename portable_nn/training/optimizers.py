@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from portable_nn.core import names
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.defaults import OPTIMIZER
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import INTERNAL
+from portable_nn.core.names import OPTIMIZER
 from portable_nn.core.numbers import BelowOne, NonNegative
 from portable_nn.core.words import attributes_of
 from portable_nn.operators import Leaf, OperatorContext, Symbol, emit, emit_all, lookup

@@ -29,7 +29,7 @@ def check_target(loss: Loss, output: Symbol, target: Array, name: str = "y", kin
     target = as_array(target, name)
     if isinstance(loss, OwnLoss):
         return _for_function(output, target, name)
-    wanted: Shape = loss.wanted(output.shape[1:])
+    wanted = loss.wanted(output.shape[1:])
     loss = on_axis(loss, output.shape, target, name)
     ordered = loss.in_order(output.shape)[1:]
     _check_output(loss, output, ordered, kind)

@@ -3,7 +3,7 @@ averages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from operator import add
@@ -146,7 +146,7 @@ def _as(scalar: Symbol, like: Symbol) -> Symbol:
 def _clipped(gradients: Mapping[Symbol, Symbol], largest: float) -> dict[Symbol, Symbol]:
     """The gradients times min(1, largest / norm), the norm that of all of them. Pascanu et al., ICML 2013."""
     first = next(iter(gradients.values()))
-    squares: Sequence[Symbol] = [_as(emit("ReduceSumSquare", each, keepdims=0), first) for each in gradients.values()]
+    squares = [_as(emit("ReduceSumSquare", each, keepdims=0), first) for each in gradients.values()]
     norm = emit("Sqrt", reduce(add, squares))
     factor = emit("Min", largest / (norm + 1e-6), constant(1, first.dtype))
     return {weight: each * _as(factor, each) for weight, each in gradients.items()}

@@ -1,4 +1,4 @@
-"""Numbers whose standard deviation is above the model's threshold are marked wherever they are written."""
+"""A mark stands wherever a number would be written whose standard deviation is above the model's threshold."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def test_those_alone_are_marked(tmp_path: Path) -> None:
     found = pnn.predict(network, X)
     assert [each.label for each in found] == ["?" if each else None for each in expected]
     assert found.unsure == sum(expected)
+    means, logarithms = np.split(network.predict(X), 2, axis=1)
+    given = np.array([each.values for each in pnn.predict(network, X)])
+    assert np.isnan(given[expected, :2]).all()
+    np.testing.assert_allclose(given[~np.array(expected), :2], means[~np.array(expected)], rtol=1e-6)
+    np.testing.assert_allclose(given[:, 2:], np.exp(logarithms / 2), rtol=1e-6)
+    assert repr(found).splitlines()[2 + expected.index(True)].split()[1:4] == ["?", "?", "?"]
     pnn.export_onnx(network, tmp_path / "m.onnx")
     assert [each.label == "?" for each in pnn.predict(tmp_path / "m.onnx", X)] == expected
 
@@ -47,24 +53,29 @@ def test_a_model_without_a_threshold_marks_nothing() -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "parquet"])
-def test_the_mark_is_in_every_form(form: str, run: Any, tmp_path: Path) -> None:
+def test_a_mark_is_in_place_of_the_numbers_in_every_form(form: str, run: Any, tmp_path: Path) -> None:
     network = gaussian(0.9)
     network.save(tmp_path / "m.safetensors")
     np.save(tmp_path / "x.npy", X)
     if form == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
         assert run("predict", "m.safetensors", "x.npy", "--out", "p.parquet").code == 0
-        marks = [each or "" for each in parquet.read_table(tmp_path / "p.parquet")["unsure"].to_pylist()]
+        table = parquet.read_table(tmp_path / "p.parquet")
+        marks = [each or "" for each in table["unsure"].to_pylist()]
+        there = [each is not None for each in table["b"].to_pylist()]
     else:
         found = run("predict", "m.safetensors", "x.npy", "--format", form)
         assert found.code == 0
         lines = found.out.splitlines()
-        marks = {
-            "table": lambda: ["?" * line.endswith("?") for line in lines[1:]],
-            "csv": lambda: [row["unsure"] for row in csv.DictReader(io.StringIO(found.out))],
-            "json": lambda: [each.get("label", "") for each in json.loads(found.out)["results"]],
+        rows = {
+            "table": lambda: [("?" * line.endswith("?"), "  ?  " not in line) for line in lines[1:]],
+            "csv": lambda: [(row["unsure"], bool(row["b"])) for row in csv.DictReader(io.StringIO(found.out))],
+            "json": lambda: [
+                (each.get("label", ""), each["values"][1] is not None) for each in json.loads(found.out)["results"]
+            ],
         }[form]()
-    assert [each == "?" for each in marks] == lost(network)
+        marks, there = zip(*rows, strict=True)
+    assert [each == "?" for each in marks] == [not each for each in there] == lost(network)
 
 
 def test_echoes_of_no_open_sea_are_marked() -> None:

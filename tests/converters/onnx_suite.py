@@ -94,8 +94,10 @@ def _stored(folder: Path, kind: str) -> list[Array]:
 
 def is_of_tensors(case: Case) -> bool:
     """Whether all that goes in and comes out are arrays of numbers or truth values."""
-    values = (*case.model.graph.input, *case.model.graph.output)
-    return all(value.type.tensor_type.elem_type not in {0, onnx.TensorProto.STRING} for value in values)
+    types = [value.type for value in (*case.model.graph.input, *case.model.graph.output)]
+    types = [type.optional_type.elem_type if type.HasField("optional_type") else type for type in types]
+    given = all(value is not None for inputs, _ in case.sets for value in inputs)
+    return given and all(type.tensor_type.elem_type not in {0, onnx.TensorProto.STRING} for type in types)
 
 
 def run(case: Case, *, verify: bool = True) -> Result:

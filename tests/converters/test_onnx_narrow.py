@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from msgspec import UNSET
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import read_onnx
-from portable_nn.core.errors import EditedWarning, UsageError, VerificationError
+from portable_nn.core.errors import EditedWarning, GraphError, UsageError, VerificationError
 from portable_nn.onnx.verify import compare_weights
+from portable_nn.opening.convert import convert
 from portable_nn.operators.narrow import NARROW, rounded
 
 Array = np.ndarray[Any, Any]
@@ -182,6 +185,37 @@ def test_what_is_bfloat16_trains_and_what_is_of_8_bits_does_not() -> None:
         assert any("1 tensor of weights is quantised" in note and "dequantize()" in note for note in notes)
 
 
+@pytest.mark.parametrize("code", [21, 22, 23, 25, 26], ids=NAMES.get)
+def test_weights_of_4_and_2_bits_stay_as_they_are_stored(code: int, tmp_path: Path) -> None:
+    weight = of(code, RNG.integers(0, 2, (16, 801)))
+    nodes = [node("DequantizeLinear", "w_q s", "w"), node("MatMul", "x w", "y")]
+    given = model(nodes, {"w_q": weight, "s": SCALE}, opset=25)
+    network = pnn.import_onnx(given)
+    assert [(each.name, each.packed) for each in network.graph.parameters] == [("w_q", NARROW[code].name)]
+    paths = [tmp_path / name for name in ("a.npz", "b.onnx", "c.h5", "d.safetensors")]
+    digest = network.save(paths[0])
+    with np.load(paths[0]) as archive:
+        assert archive["w_q"].tobytes() == numpy_helper.from_array(weight).raw_data
+    for before, after in itertools.pairwise(paths):
+        convert(before, after)
+        assert [each for each in pnn.check(after).findings if each.level in ("error", "warning")] == []
+    read = pnn.load(paths[-1], lazy=True, digest=digest)
+    np.testing.assert_array_equal(read.predict(X), network.predict(X))
+    floats = network.dequantize()
+    assert [each.packed for each in floats.graph.parameters] == [UNSET]
+
+
+def test_floats_of_4_bits_that_shall_train_are_packed_no_more(tmp_path: Path) -> None:
+    weight = of(23, RNG.normal(size=(16, 80)))
+    nodes = [node("DequantizeLinear", "w s", "f"), node("MatMul", "x f", "y")]
+    network = pnn.import_onnx(model(nodes, {"w": weight, "s": SCALE}, opset=23))
+    pnn.export_onnx(network, tmp_path / "half.onnx", float16=True)
+    network.unfreeze("w")
+    network.fit(X, np.ones((9, 80), np.float32), loss="mean_squared_error", epochs=1, progress=False)
+    network.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(pnn.load(tmp_path / "net.npz").predict(X), network.predict(X))
+
+
 def test_weights_that_are_others_are_found() -> None:
     network = pnn.import_onnx(STORED)
     network.parameters["fc1.bias"][3] += 1e-3
@@ -196,6 +230,13 @@ def test_an_opset_without_the_type_is_refused(tmp_path: Path) -> None:
     pnn.export_onnx(network, tmp_path / "new.onnx")
     written = onnx.load(tmp_path / "new.onnx")
     assert (written.opset_import[0].version, [each.op_type for each in written.graph.node]) == (19, ["Cast", "Cast"])
+
+
+@pytest.mark.parametrize(("x", "to"), [(21, 22), (10, 16), (2, 17)], ids=str)
+def test_bits_are_not_taken_for_those_of_a_type_that_is_held_in_another(x: int, to: int) -> None:
+    given = model([node("BitCast", "x", "b", to=to), node("Cast", "b", "y", to=FLOAT)], {}, x, opset=26)
+    with pytest.raises(GraphError, match=rf"at opset 26, it takes bits of one type .* for element type {to}$"):
+        pnn.import_onnx(given, verify=False)
 
 
 def test_casts_in_bodies_round() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from portable_nn.cli import main
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
@@ -149,6 +149,77 @@ def test_damaged_parts_of_a_sequence_are_refused(kind: str) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy")
     with pytest.raises(PortableNNError):
         import_onnx(helper.make_model(helper.make_graph(nodes, "g", [x], [y], tensors)), verify=False)
+
+
+OPTIONAL = helper.make_optional_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, ["n", 4]))
+X, Y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy")
+GET, HAS = "OptionalGetElement", "OptionalHasElement"
+
+
+def branch(operator: str, read: str) -> GraphProto:
+    result = helper.make_tensor_value_info(f"of{operator}", TensorProto.FLOAT, ["n", 4])
+    return helper.make_graph([helper.make_node(operator, [read], [f"of{operator}"])], operator, [], [result])
+
+
+def optionals(*nodes: Any, x: Any = X, y: Any = Y) -> ModelProto:
+    """A model whose nodes are lists: an operator, what it reads, and what it makes; its attributes, if any."""
+    made = [helper.make_node(name, of.split(), [to], **dict(*more)) for name, of, to, *more in nodes]
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0])
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(helper.make_graph(made, "g", [x], [y], [zero]), opset_imports=opsets, ir_version=8)
+
+
+EMPTY = ("Optional", "", "o", {"type": helper.make_tensor_type_proto(TensorProto.FLOAT, ["n", 4])})
+GIVEN, MADE = (helper.make_value_info(name, OPTIONAL) for name in "xy")
+
+
+@pytest.mark.parametrize(
+    ("model", "operators"),
+    [
+        (optionals((GET, "x", "y"), x=GIVEN), ["Identity"]),
+        (optionals(("Neg", "x", "k"), ("Optional", "k", "y"), y=MADE), ["Neg", "Identity"]),
+        (
+            optionals(("Optional", "x", "o"), (HAS, "o", "c"), (GET, "o", "k"), ("Where", "c k zero", "y")),
+            ["Identity", "Identity", "Where"],
+        ),
+        (optionals(EMPTY, (HAS, "o", "c"), ("Where", "c x zero", "y")), ["Where"]),
+        (
+            optionals(
+                (HAS, "x", "c"),
+                ("If", "c", "y", {"then_branch": branch(GET, "x"), "else_branch": branch("Neg", "zero")}),
+                x=GIVEN,
+            ),
+            ["Identity"],
+        ),
+        (
+            optionals(
+                EMPTY, (HAS, "o", "c"),
+                ("If", "c", "y", {"then_branch": branch(GET, "o"), "else_branch": branch("Neg", "x")}),
+            ),
+            ["Neg"],
+        ),
+    ],
+    ids=["an input", "an output", "there", "not there", "a branch for what is there", "a branch for what is not there"],
+)  # fmt: skip
+def test_optionals_of_which_is_known_if_they_are_there(model: ModelProto, operators: list[str]) -> None:
+    found = read_onnx(model)  # Compared with onnxruntime.
+    assert [node.operator for node in found.network.graph.nodes if node.operator != "Constant"] == operators
+    assert any("optional values" in note for note in found.notes)
+    assert max(each.max_abs_error for each in found.outputs.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        optionals(EMPTY, (GET, "o", "y")),
+        optionals(EMPTY, ("Identity", "o", "i"), (HAS, "i", "c"), ("Where", "c x zero", "y")),
+        optionals(EMPTY, ("Identity", "o", "y")),
+    ],
+    ids=["the element of none", "one that is passed on", "an output"],
+)
+def test_an_optional_that_may_not_be_there_is_refused(model: ModelProto) -> None:
+    with pytest.raises(UnsupportedError, match=r"operator 'Optional' .* in 1 node: o"):
+        import_onnx(model, verify=False)
 
 
 def test_a_model_without_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from portable_nn.evaluation.class_results import ClassEvaluation
 from portable_nn.evaluation.classes import ClassScores
 from portable_nn.evaluation.intervals import of_mean, share, student
-from portable_nn.evaluation.number_results import NumberEvaluation
 from portable_nn.evaluation.probabilities import log_probabilities
 from portable_nn.evaluation.reliability import BINS
+from portable_nn.evaluation.results import ClassEvaluation, NumberEvaluation
 from portable_nn.evaluation.scoring import LEVELS, NumberScores
 from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.evaluation.worst import Sample

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from onnx import NodeProto, helper
 
 import portable_nn as pnn
-from portable_nn.core.graph import Graph, Node, Parameter, Value
+from portable_nn.core.graph import Graph, Node, Parameter, Tensor, Value
 from portable_nn.core.tensors import Array
 from portable_nn.format import CARRIERS, InputInfo, Manifest, OutputInfo, load, save
 from portable_nn.format.meaning import Column, Statistics
@@ -31,6 +31,7 @@ SHA256 = {
     "v3.npz": "4112c9ffa7c82911c1891a7f13432b53b33feb72412783c6ab1fe7b8030ac017",
     "v3_table.safetensors": "50097f3645564683fda3d77154de2b9dd58f57fe1ee881d5292770d9d09df3b2",
     "v4_opaque.safetensors": "71586ea90e5c1ed3de670f11959d554906b122a1013856764b24081aaa33dfbb",
+    "v4_packed.npz": "59cac818a90383d78d80a96719371805cafae52550e46c876ca06c2c1935d184",
     "v4.safetensors": "3a76e1fcb6bfd68530333d664b7819e23b0329920a4e0913275ecc9f11890d78",
     "v4.h5": "cdb85741a6d8f146e9ccff63295c570ad055e24ba7e2e5be156af79cdc451289",
     "v4.npz": "7c69c1f531f2ce77c79592f9fdbf87382f0a93ea1d1d51633b3c9e923512b446",
@@ -45,6 +46,7 @@ DIGESTS = {
 }
 """The digest of the network in each version."""
 
+PACKED_DIGEST = "61338af136596476e1a40ee8829f01d4d063c28b0dcf0f0eb24cc94d0a311aef"
 OPAQUE_DIGEST = "ea68f81f4fe799c29ad539b214e444db6885f5886cab59972be6136924b1b803"
 TABLE_DIGEST = "e1427eda668c35176c63c1e6d8f324c032ded92c7c2c412b85ab7ca45f6176a2"
 
@@ -186,9 +188,28 @@ OPAQUE = Manifest(
     version=4,
 )
 
+PACKED = Manifest(
+    graph=Graph(
+        name="packed",
+        inputs=(Value("x", "float32", ("batch", 3)),),
+        outputs=("y",),
+        parameters=(Parameter("weight", "int8", (3, 5), trainable=False, packed="int4"),),
+        nodes=(
+            Node("scale", "Constant", (), ("s",), {"value": Tensor("float32", (), (0.5,))}),
+            Node("floats", "DequantizeLinear", ("weight", "s"), ("w",)),
+            Node("layer", "MatMul", ("x", "w"), ("y",)),
+        ),
+    ),
+    inputs=(InputInfo("x"),),
+    outputs=(OutputInfo("y"),),
+    producer="portable-nn 0.1.0",
+    version=4,
+)
+
 OTHERS: dict[str, tuple[Manifest, str, Array]] = {
     "v3_table.safetensors": (TABLE, TABLE_DIGEST, np.arange(12, dtype=np.float32).reshape(4, 3)),
     "v4_opaque.safetensors": (OPAQUE, OPAQUE_DIGEST, np.array([[1, 0, 0, -1], [0.5, 2, 0, 0]], np.float32)),
+    "v4_packed.npz": (PACKED, PACKED_DIGEST, np.arange(-8, 7, dtype=np.int8).reshape(3, 5)),
 }
 """Files of another network each: its manifest, its digest, and its weight."""
 
@@ -229,6 +250,14 @@ def test_the_golden_opaque_node_is_what_onnx_writes_and_computes_what_numpy_does
     x = np.array([[[2, 1], [1, 1]], [[0, 4], [-2, 0]]], np.float32)
     wanted = np.linalg.inv(x).reshape(2, 4) @ OTHERS["v4_opaque.safetensors"][2].T
     np.testing.assert_allclose(network.predict(x), wanted, rtol=1e-6)
+
+
+def test_the_golden_weights_of_4_bits_are_two_in_a_byte_the_first_in_the_lower_half() -> None:
+    with np.load(GOLDEN / "v4_packed.npz") as archive:
+        assert archive["weight"].tobytes() == bytes.fromhex("98badcfe10325406")
+    x = np.array([[1, 0, 0], [0.5, 2, -1]], np.float32)
+    wanted = x @ (np.arange(-8, 7, dtype=np.float32).reshape(3, 5) / 2)
+    np.testing.assert_array_equal(pnn.load(GOLDEN / "v4_packed.npz").predict(x), wanted)
 
 
 @pytest.mark.parametrize("name", [name for name in SHA256 if name[1] in "34" and name not in OTHERS])

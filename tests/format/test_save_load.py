@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import ml_dtypes
 import msgspec
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from msgspec.structs import replace
+from onnx import numpy_helper
 from weight_files import GRAPH, MANIFEST, TENSORS, identities
 
 import portable_nn as pnn
@@ -129,6 +132,67 @@ def test_every_dtype(path: Path, dtype: str) -> None:
     readers += [spec_reader(path)[1]] if path.suffix == ".safetensors" else []
     for found in readers:
         assert all(same(found[name], array) for name, array in tensors.items())
+
+
+PACKED = {"uint4": "uint4", "int4": "int4", "float4e2m1": "float4_e2m1fn", "uint2": "uint2", "int2": "int2"}
+"""The types that a file packs, and what ml_dtypes calls them."""
+
+
+def packed(**shapes: tuple[int, ...]) -> tuple[Manifest, dict[str, Array], dict[str, bytes]]:
+    """A network of random weights of each type, by names with its name in front: what ml_dtypes and onnx make of it."""
+    tensors, stored, parameters = dict[str, Array](), dict[str, bytes](), list[Parameter]()
+    for dtype, (name, shape) in itertools.product(PACKED, shapes.items()):
+        codes = np.random.default_rng(1).integers(0, 4 if dtype.endswith("2") else 16, shape, np.uint8)
+        weight = codes.view(getattr(ml_dtypes, PACKED[dtype]))
+        held = "float32" if dtype.startswith("f") else "int8" if dtype.startswith("i") else "uint8"
+        tensors[f"{dtype}.{name}"] = weight.astype(held)
+        stored[f"{dtype}.{name}"] = numpy_helper.from_array(weight).raw_data
+        parameters.append(Parameter(f"{dtype}.{name}", held, shape, False, dtype))
+    plain = identities(tensors)
+    return replace(plain, version=0, graph=replace(plain.graph, parameters=tuple(parameters))), tensors, stored
+
+
+def test_elements_of_4_and_2_bits_are_packed_as_onnx_does_and_read_again(path: Path) -> None:
+    manifest, tensors, stored = packed(w=(5, 7), none=(3, 0), one=(), row=(8,), large=(2**20 + 3,))
+    digest = save(path, manifest, tensors)
+    for name, found in read_by_others(path).items():
+        assert (found.dtype, found.ndim, found.tobytes()) == (np.uint8, 1, stored[name])
+    for lazy in (False, True):
+        contents = load(path, lazy=lazy, digest=digest)
+        assert [same(contents.tensors[name], array) for name, array in tensors.items()] == [True] * len(tensors)
+        assert all(array.flags.writeable is not lazy for array in contents.tensors.values())
+        before = path.read_bytes()
+        pairs = ((name, contents.tensors[name]) for name in reversed(tensors))
+        assert save(path, contents.manifest, pairs if lazy else contents.tensors) == digest
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "message"),
+    [
+        ("int4", 8, r"has 8 at \[1, 2\], which is no int4: these are -8, -7, .*, 7; round it, or dequantize\(\)$"),
+        ("uint2", 4, r"has 4 at \[1, 2\], which is no uint2: these are 0, 1, 2, 3; "),
+        ("float4e2m1", 5, r"has 5 at \[1, 2\], which is no float4e2m1: these are -6, -4, -3, -2, -1.5, -1, -0.5, "),
+        ("float4e2m1", np.nan, r"has nan at \[1, 2\], which is no float4e2m1"),
+    ],
+)
+@pytest.mark.parametrize("size", [3, 2**18 + 3], ids=["small", "large"])
+def test_a_number_that_a_packed_type_lacks_is_not_saved(
+    path: Path, dtype: str, number: float, message: str, size: int
+) -> None:
+    manifest, tensors, _ = packed(w=(3, size))
+    tensors[f"{dtype}.w"][1, 2] = number
+    for source in (tensors, iter(tensors.items())):
+        with pytest.raises(UsageError, match=f"^tensor '{dtype}.w' {message}"):
+            save(path, manifest, source)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("order", ["<f4", ">f4"])
+def test_packed_floats_keep_the_sign_of_zero_in_either_order_of_bytes(path: Path, order: str) -> None:
+    manifest, tensors, _ = packed(w=(2,))
+    save(path, manifest, tensors | {"float4e2m1.w": np.array([-0.0, 6], order)})
+    assert same(load(path).tensors["float4e2m1.w"], np.array([-0.0, 6], np.float32))
 
 
 LAYOUTS = {

@@ -265,6 +265,81 @@ def bool_of_7(valid: Forge) -> None:
     valid.only("w", "bool", [2], b"\1\7")
 
 
+def packed(valid: Forge, shape: list[int], data: bytes, **fields: Any) -> None:
+    """A network with one weight of less than a byte for each element."""
+    valid.only("w", "uint8", [len(data)], data)
+    valid.manifest["version"] = 4
+    valid.graph["parameters"][0].update(
+        {"dtype": "int8", "shape": shape, "trainable": False, "packed": "int4"} | fields
+    )
+
+
+@row("31", r"tensor 'w' has the last byte 0x13, but int4\(3,\) ends at bit 4 of its last byte: .* must be 0$")
+def bits_after_the_last_element_of_4_bits(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x13")
+
+
+@row("31", r"tensor 'w' has the last byte 0x40, but uint2\(1, 3\) ends at bit 6 of its last byte: .* must be 0$")
+def bits_after_the_last_element_of_2_bits(valid: Forge) -> None:
+    packed(valid, [1, 3], b"\x40", dtype="uint8", packed="uint2")
+
+
+TOO_MANY = (
+    r"w'? has shape \(3,\) in the .*, but node 'node 0' \(Identity\) needs \(2,\)|truncated|many at the end|demands"
+)
+
+
+@row("34", TOO_MANY)
+def more_bytes_than_elements_of_4_bits(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03\x00")
+
+
+@row("34", TOO_MANY.replace("(3,", "(1,"))
+def fewer_bytes_than_elements_of_4_bits(valid: Forge) -> None:
+    packed(valid, [3], b"\x21")
+
+
+@row("34", TOO_MANY.replace("(3,", "(4,"))
+def bytes_that_are_not_packed(valid: Forge) -> None:
+    packed(valid, [4], b"\1\2\3\4")
+
+
+@row("30", "tensor 'w' is packed as 'int3'; a file can pack uint4, int4, float4e2m1, uint2, int2$")
+def packed_as_what_is_no_type(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03", packed="int3")
+
+
+@row("30", "tensor 'w' is packed as ''; a file can pack ")
+def packed_as_nothing(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03", packed="")
+
+
+@row("30", "the manifest is malformed: .*packed cannot be null")
+def packed_as_null(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03", packed=None)
+
+
+@row("34", "tensor 'w' is packed as int4, whose dtype is int8, but has dtype uint8$")
+def packed_of_another_dtype(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03", dtype="uint8")
+
+
+@row("34", "tensor 'w' is packed as float4e2m1, and must not be trainable: training gives numbers that are none of it$")
+def packed_and_trained(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03", dtype="float32", packed="float4e2m1", trainable=True)
+
+
+@row("36", "says that it has version 3 of the format, but what is in it has version 4$")
+def packed_in_version_3(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03")
+    valid.manifest["version"] = 3
+
+
+@row("27", rf"tensor 'w' has shape \({2**62}, 4\), more than {2**63 - 1} bytes")
+def packed_bomb(valid: Forge) -> None:
+    packed(valid, [2**62, 4], b"\x21")
+
+
 @row("32", "there are 20000 tensors; at most 16384 are allowed")
 def many_tensors(valid: Forge) -> None:
     names = [f"t{i}" for i in range(20_000)]

@@ -14,8 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 import portable_nn as pnn
-from portable_nn.core.defaults import MOST_AT_ONCE
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, ShapeError, UsageError
+from portable_nn.core.names import MOST_AT_ONCE
 from portable_nn.engines.plan import KEPT, MOST
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT

@@ -20,8 +20,7 @@ from portable_nn.core.errors import FormatError, VerificationError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format.meaning import Column, Statistics
 from portable_nn.network import Network
-from portable_nn.onnx.meant import meant
-from portable_nn.onnx.samples import varied
+from portable_nn.onnx.samples import meant, varied
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verify import Proof, Tolerance, compare
 from portable_nn.onnx.writing import to_model

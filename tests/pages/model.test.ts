@@ -54,6 +54,8 @@ test("an answer below the threshold is unsure, and the first of equals is the be
 });
 
 test("a normal distribution has a mean and, from the logarithm of its variance, a standard deviation", () => {
+  const unsure = { ...ANSWER, kind: "gaussian", threshold: 1, labels: ["height"], units: ["m"] } as const;
+  assert.deepEqual(quantities([5, Math.log(4)], unsure), [{ name: "height", unit: "m", value: NaN, spread: 2 }]);
   const [found] = quantities([5, Math.log(4)], { ...ANSWER, kind: "gaussian", labels: ["height"], units: ["m"] });
   assert.equal(found?.name, "height");
   near([found?.value ?? 0, found?.spread ?? 0], [5, 2]);

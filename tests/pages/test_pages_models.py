@@ -131,7 +131,8 @@ def test_a_series_has_the_answers_of_predict(found: Any) -> None:
     assert [row[0] for row in rows[1:3]] == ["echoes:0", "echoes:1"]
     assert rows[0] == ["input", "height", "epoch", "std of height", "std of epoch", "unsure"]
     assert [row[-1] == "?" for row in rows[1:]] == [values[2] > 1 for values in expected]
-    np.testing.assert_allclose(np.array([row[1:-1] for row in rows[1:]], float), np.array(expected), atol=1e-4)
+    given = np.array([[cell or "nan" for cell in row[1:-1]] for row in rows[1:]], float)
+    np.testing.assert_allclose(given, np.array(expected), atol=1e-4)
     assert page["height"] == f"{expected[7][0]:.3f} m"
     assert all(re.match(r"1 map of [0-9]+ . 104, from ", words) for words in page["layers"])
     assert [label.split(",")[0] for label in page["charts"][:2]] == ["height [m] of 300 rows", "epoch [m] of 300 rows"]

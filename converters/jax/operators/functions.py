@@ -44,10 +44,6 @@ class _Numpy:
         return dtype_in_jax(name) if name in {"int64", "uint64", "float64"} else getattr(jnp, name)
 
 
-def _divided(a: Any, b: Any) -> Any:
-    return jax.lax.div(*jnp.broadcast_arrays(a, b))
-
-
 def _length(x: Any, axis: Any, keepdims: bool = False) -> Any:
     """Its slope where all is 0 is 0."""
     squares = jnp.sum(x * x, axis, keepdims=keepdims)
@@ -168,7 +164,7 @@ DIALECT: Final = Dialect(
         "softmax": jax.nn.softmax,
         "log_softmax": jax.nn.log_softmax,
         "log_sum_exp": jax.scipy.special.logsumexp,
-        "divided": _divided,
+        "divided": lambda a, b: jax.lax.div(*jnp.broadcast_arrays(a, b)),
         "length": _length,
         "take": _take,
         "put": _put,

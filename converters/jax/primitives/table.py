@@ -138,7 +138,7 @@ def held_constant(array: Any) -> Held:
     """A value that is known."""
     array = np.asarray(array)
     if array.ndim and array.size and _is_uniform(array):
-        symbol: Symbol = constant(array.flat[0], array.dtype.name)
+        symbol = constant(array.flat[0], array.dtype.name)
     elif array.size <= SMALL:
         symbol = constant(array, array.dtype.name)
     else:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from portable_nn.converters.keras.held import Held
-from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.keras.spec import Held, Spec
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim
 from portable_nn.operators import Symbol, constant, emit, integers

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from portable_nn.converters.keras.held import Held, aligned
 from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.keras.spec import Held, Spec, aligned
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 

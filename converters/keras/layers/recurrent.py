@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from portable_nn import layers
-from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.layers.cells import Cell, RecurrentLayer, read_cell
 from portable_nn.converters.keras.layers.channels import known, ones
 from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Spec, described, snake_case
+from portable_nn.converters.keras.spec import Held, Spec, described, snake_case
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer

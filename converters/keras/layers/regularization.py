@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portable_nn import layers
-from portable_nn.converters.keras.held import Held, to_first
 from portable_nn.converters.keras.layers.channels import back, by_axes, channels_first, ones
 from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Spec
+from portable_nn.converters.keras.spec import Held, Spec, to_first
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol
 

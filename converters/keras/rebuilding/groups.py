@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from portable_nn.converters.keras.held import Held
 from portable_nn.converters.keras.installed import keras
 from portable_nn.converters.keras.layers import LAYERS
 from portable_nn.converters.keras.rebuilding.guesses import GUESSES, Guess, Nodes
 from portable_nn.converters.keras.rebuilding.rebuilder import Rebuilder
 from portable_nn.converters.keras.rebuilding.values import Laid, last, plain
-from portable_nn.converters.keras.spec import Numbered, Spec
+from portable_nn.converters.keras.spec import Held, Numbered, Spec
 from portable_nn.core.errors import PortableNNError, RefusalError
 from portable_nn.core.graph import Node
 from portable_nn.core.tensors import Array

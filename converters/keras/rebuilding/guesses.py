@@ -295,7 +295,7 @@ def _attention(nodes: Nodes, end: Node) -> Iterator[Guess]:
         return
     depth, deep, features = sizes[0] // heads, sizes[2] // shared, sizes[3]  # type: ignore[operator]
     mask = nodes.above(node.inputs[3], "Unsqueeze") if len(node.inputs) > 3 else None
-    options: dict[str, Any] = {"value": value} | ({} if key == value else {"key": key})
+    options = {"value": value} | ({} if key == value else {"key": key})
     options |= {"attention_mask": mask.inputs[0]} if mask is not None else {}
     bias = {"use_bias": end.operator == "Add"}
     of_many = {"num_heads": heads, "key_dim": depth, "value_dim": deep, "output_shape": features, **bias}
@@ -377,7 +377,7 @@ def _recurrent(nodes: Nodes, end: Node) -> Iterator[Guess]:
     if node is None or ran is None or not ran.x:
         return
     is_both, is_named = node.attributes.get("direction") == "bidirectional", end.operator == "Identity"
-    given: dict[str, Any] = {"initial_state": ran.states} if ran.states else {}
+    given = {"initial_state": ran.states} if ran.states else {}
     sequences = {"return_sequences": len(nodes.types[end.outputs[0]].shape) == 3}
     place = 0 if is_named or is_both else _place_of_state(nodes, node, end)
     if is_named:

@@ -283,7 +283,7 @@ def expand(x: Any, shape: Sequence[Any]) -> Any:
     before, after = (*[1] * (rank - x.ndim), *x.shape), (*[1] * (rank - len(shape)), *shape)
     sizes = [known if size == 1 else size for size, known in zip(after, before, strict=True)]
     new = [1 if size == known else size for size, known in zip(sizes, before, strict=True)]
-    ones: Any = np.ones([1 if isinstance(size, Open) else int(size) for size in new], x.dtype)
+    ones = np.ones([1 if isinstance(size, Open) else int(size) for size in new], x.dtype)
     for axis, size in enumerate(new):
         if isinstance(size, Open):
             row = NUMPY.expand_dims(tensor(size.along(str(size.dim))), [each for each in range(rank) if each != axis])

@@ -157,7 +157,7 @@ def _feature_dropout(use: Use, x: Symbol, p: float, train: bool) -> Symbol:
     """Whole channels become 0: a factor for each, the noise of which is that of dropout."""
     if (use.trains and not train) or p == 0:
         return x
-    lead: list[Size] = [size_along(x, axis) for axis in range(2)]
+    lead = [size_along(x, axis) for axis in range(2)]
     return x * _dropped(filled(1, [*lead, *[1] * (len(x.shape) - 2)], x.dtype), p)
 
 

@@ -154,7 +154,7 @@ def reshaped(x: Symbol, wanted: Sequence[Size]) -> Symbol:
     dims = [size if isinstance(size, int) else known(size) for size in wanted]
     if list(x.shape) == dims:
         return x
-    given: list[Size] = list(wanted)
+    given = list(wanted)
     if 0 not in dims:
         for axis, dim in enumerate(dims):
             if isinstance(dim, str) and axis < len(x.shape) and x.shape[axis] == dim:

@@ -256,7 +256,7 @@ def _antialiased(use: Use, x: Symbol, output_size: Sequence[Size] | None, align_
     """As the Pillow does it: a wider kernel where pictures shrink, and for cubic ones the coefficient -0.5."""
     if output_size is None or align_corners or (use.target.endswith("default") and any(factors)):
         use.refuse("antialiasing with a factor in place of a size, or with align_corners")
-    ways: dict[str, Any] = {"mode": "cubic", "cubic_coeff_a": -0.5} if "bicubic" in use.target else {"mode": "linear"}
+    ways = {"mode": "cubic", "cubic_coeff_a": -0.5} if "bicubic" in use.target else {"mode": "linear"}
     lead = [size_along(x, axis) for axis in range(2)]
     return emit(
         "Resize", x, None, None, vector([*lead, *output_size]), antialias=1, exclude_outside=1, **ways

@@ -17,10 +17,6 @@ def _size(use: Use, x: Symbol, dim: int) -> Any:
     return size_along(x, dim)
 
 
-def _symbol(value: Any, dtype: str) -> Symbol:
-    return cast(value, dtype) if isinstance(value, Symbol) else constant([value], dtype)
-
-
 def _computed(
     plain: Callable[..., Any], node: str | Callable[..., Symbol], use: Use, *values: Any, **options: Any
 ) -> Any:
@@ -29,7 +25,7 @@ def _computed(
         return plain(*values)
     floats = any(isinstance(each, float) or (isinstance(each, Symbol) and each.dtype == "float64") for each in values)
     dtype = "float64" if floats or plain is operator.truediv else "int64"
-    symbols = [_symbol(each, dtype) for each in values]
+    symbols = [cast(each, dtype) if isinstance(each, Symbol) else constant([each], dtype) for each in values]
     return emit(node, *symbols) if isinstance(node, str) else node(*symbols)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeVar
@@ -90,7 +90,7 @@ def finite_array(name: str, value: object, wanted: str) -> Array:
     except (TypeError, ValueError):
         raise UsageError(f"{name} must be {wanted}, not {value!r}") from None
     if not np.isfinite(array).all():
-        place: Sequence[int] = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         where = f" at {tuple(place)}" if place else ""
         raise UsageError(f"{name} must be finite: it is {array[tuple(place)]}{where}")
     return array

@@ -80,7 +80,7 @@ def _dirac(row: NamedGame, gamma: float, sigma: float) -> Game:
     shares = weights / weights.sum()
 
     def function(x: Symbol, y: Symbol) -> Symbol:
-        total: Symbol = x * x * (-0.5 * gamma)
+        total = x * x * (-0.5 * gamma)
         for place, share in zip(places.tolist(), shares.tolist(), strict=True):
             fake, real = _log_sigmoid(x * (y + sigma * place)), _log_sigmoid(x * (sigma * place))
             total = total + (fake + real) * share

@@ -20,7 +20,7 @@ def normal(wanted: Mapping[str, Leaf]) -> Draws:
     """A function that draws noise for each input, by name: each element from N(0, 1)."""
 
     def one(leaf: Leaf, count: int, rng: np.random.Generator) -> Array:
-        dtype: Any = np.float32 if leaf.dtype == "float32" else np.float64
+        dtype = np.float32 if leaf.dtype == "float32" else np.float64
         shape = (count, *(int(dim) for dim in leaf.shape[1:]))
         return rng.standard_normal(shape, dtype=dtype).astype(leaf.dtype, copy=False)
 

@@ -222,7 +222,7 @@ def demonstrate(
     find("recipe", recipe, RECIPES)
     seed = int(Option(0, "seed", 0, whole=True).check("seed", seed))
     is_ring = example == "ring"
-    target: Ring | Pattern = Ring() if is_ring else Pattern()
+    target = Ring() if is_ring else Pattern()
     steps = default if steps is None else steps
 
     def samples(generator: pnn.Network) -> Array:

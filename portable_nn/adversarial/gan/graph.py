@@ -67,7 +67,7 @@ class GanGraph:
         self._options: dict[str, Any] = {"training": training, "dtype": dtype}
         made = apply(generator, {**self.noise, **self.conditions}, self.parameters["generator"], **self._options)
         check_fit(generator.outputs, made, self.real)
-        fake: dict[str, Symbol] = dict(zip(self.real, made, strict=True))
+        fake = dict(zip(self.real, made, strict=True))
         self._discriminator = discriminator
         self.fake_score = self._score(fake)
         self.real_score = self._score(self.real)
@@ -123,9 +123,7 @@ class GanGraph:
         if any(len(leaf.shape) != rank for leaf in self.real.values()):
             raise UsageError("the gradient penalty needs discriminator inputs of one rank")
         self.mix = Leaf(MIX, self.fake_score.dtype, (batch, *[1] * (rank - 1)))
-        between: dict[str, Symbol] = {
-            name: leaf * self.mix + fake[name] * (1 - self.mix) for name, leaf in self.real.items()
-        }
+        between = {name: leaf * self.mix + fake[name] * (1 - self.mix) for name, leaf in self.real.items()}
         return gradient_penalty(self._score(between), [*between.values()], self._scalar(PENALTY))
 
 

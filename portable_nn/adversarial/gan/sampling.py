@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import numpy as np
 
@@ -125,5 +125,5 @@ def _source(network: Network | str | Path) -> Source:
 
 
 def _made(source: Source, noise: Noise, engine: Engine) -> Array:
-    made: Any = source.network.predict(noise, engine=engine)
+    made = source.network.predict(noise, engine=engine)
     return np.asarray(made[source.network.graph.outputs[0]] if isinstance(made, dict) else made)

@@ -153,7 +153,7 @@ def theory_on(axes: Axes, result: Result, lengths: Array) -> None:
     if not (result.game.linear and row.linear and row.period is not None and len(rates.factors) == 1):
         return
     rate = tuple(float(base * factor) for base, factor in zip(rates.base, rates.factors[0], strict=True))
-    options: Look = {name: value for name, value in result.options.items() if value is not None}
+    options = {name: value for name, value in result.options.items() if value is not None}
     factor = spectral_radius(row, result.game, (rate[0], rate[1]), **options)
     with np.errstate(all="ignore"):
         line = lengths[0] * factor ** result.t.astype(float)

@@ -204,8 +204,7 @@ class _Play:
             count = len(samples.matrices)
             both = [(rng.integers(count), rng.standard_normal(size)) for _ in range(steps * calls)]
             drawn = np.array([[*samples.matrices[place].ravel(), *self.noise * noise] for place, noise in both])
-        rows: list[list[float]] = drawn.reshape(steps, -1).tolist()
-        return rows
+        return drawn.reshape(steps, -1).tolist()
 
     def iterate(self, begun: _Begun, t: Array) -> _Kept:
         """All runs at once, from where they are; ``t`` begins with the last step that was recorded before."""

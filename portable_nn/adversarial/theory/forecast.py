@@ -68,7 +68,7 @@ def forecast(
     Raises ``UsageError`` for arguments that are not valid, with those that are.
     """
     found, row = find_game(game), find_method(method, scheme)
-    filled: dict[str, Any] = dict(row.fill(options))
+    filled = dict(row.fill(options))
     local = near_equilibrium(found) if row.has_operator or row.name in FORMS else None
     if local is None or not is_defined(row, local, filled):
         return Forecast(row, filled, row.cost)

@@ -84,10 +84,6 @@ def _fused_matmul(
     return product if alpha == 1 else product * alpha
 
 
-def _quick_gelu(x: Symbol, *, alpha: float = 1.702) -> Symbol:
-    return emit("Swish", x, alpha=alpha)
-
-
 def _gelu(x: Symbol, bias: Given = None, *, approximate: str = "none") -> Symbol:
     return emit("Gelu", x + bias if bias else x, approximate=approximate)
 
@@ -362,7 +358,7 @@ def _few_bits(
 
     found = emit("Reshape", unpacked(b, blocks * block_size), integers([N, blocks, block_size]))
     if points is None:
-        middle: Symbol = constant(float(2 ** (bits - 1)), scales.dtype)
+        middle = constant(float(2 ** (bits - 1)), scales.dtype)
     else:
         middle = unpacked(points, blocks) if points.dtype == "uint8" else emit("Reshape", points, integers([N, blocks]))
         middle = emit("Unsqueeze", middle, integers([2]))
@@ -392,10 +388,12 @@ def _gathered(
     block_size: int = 128,
     gather_axis: int = 0,
     quantize_axis: int = 1,
+    packed: int = 1,
 ) -> Symbol:
-    """Parts of a table of 4 or 8 bits with a scale for each block. Numbers of 4 bits may be packed, two to a byte."""
+    """Parts of a table of 4 or 8 bits with a scale for each block. Bytes have two numbers of 4 bits if ``packed``."""
     rank, axis, along = len(table.shape), quantize_axis % len(table.shape), gather_axis % len(table.shape)
-    packed, blocks = _is_packed(table, scales, axis, bits, block_size), int(scales.shape[axis])
+    packed, blocks = packed and table.dtype == "uint8" and bits == 4, int(scales.shape[axis])
+    _check_blocks(table, blocks, axis, 2 if packed else 1, block_size)
     if packed and (axis == along or axis != rank - 1):
         raise InvalidNode("numbers that are packed along the last axis are looked up along another one")
     if points is None and table.dtype == "uint8" and (packed or bits == 8):
@@ -412,16 +410,14 @@ def _gathered(
     return emit("DequantizeLinear", found, rows(scales, places), points, axis=place, block_size=block_size)
 
 
-def _is_packed(table: Symbol, scales: Symbol, axis: int, bits: int, block_size: int) -> bool:
-    """True if two numbers of 4 bits are in each byte of a table, by the number of its blocks."""
-    width, blocks = table.shape[axis], scales.shape[axis]
+def _check_blocks(table: Symbol, blocks: int, axis: int, each: int, block_size: int) -> None:
+    """Raise ``InvalidNode`` unless a table of so many numbers in ``each`` element has so many blocks along an axis."""
+    width = table.shape[axis]
     if isinstance(width, str):
         raise InvalidNode(f"a table must have a known width, not {table.type}")
-    found = [each for each in (1, 2) if -(-width * each // block_size) == blocks]
-    may_be = table.dtype == "uint8" and bits == 4
-    if not (found if may_be else 1 in found) or (may_be and len(found) == 2):
-        raise InvalidNode(f"{table.type} is no table in blocks of {block_size} with scales {scales.type}")
-    return may_be and found == [2]
+    if -(-width * each // block_size) != blocks:
+        numbers = f"{width * each} numbers" + (" of 4 bits, two in each byte" if each == 2 else "")
+        raise InvalidNode(f"{table.type} has rows of {numbers}, which are not {blocks} blocks of {block_size}")
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
@@ -450,7 +446,7 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "QLinearSoftmax": _through(_softmax),
     "QLinearWhere": _where,
     "QuantizeLinear": _of("QuantizeLinear"),
-    "QuickGelu": _quick_gelu,
+    "QuickGelu": lambda x, *, alpha=1.702: emit("Swish", x, alpha=alpha),
     "SkipLayerNormalization": _skip,
     "SkipSimplifiedLayerNormalization": _skip_rms,
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from portable_nn.core.graph import OPSET, Node, format_shape
+from portable_nn.onnx.opsets.bit_casts import bit_cast
 from portable_nn.operators import FLOATS, INTEGERS, InvalidNode, Symbol, cast, constant, emit, emit_all, integers, sizes
 from portable_nn.operators.spatial.depth_space import pixel_unshuffle
 from portable_nn.rewrites.scope import Scope
@@ -207,6 +208,7 @@ def _gated(a: Symbol, b: Symbol, *, alpha: float = 1.0) -> Symbol:
 
 
 NEWER: Final[Mapping[str, Newer]] = {
+    "BitCast": Newer(26, bit_cast),
     "BitShift": Newer(28, _shift, _of_types(*(dtype for dtype in INTEGERS if not dtype.startswith("u")))),
     "CausalConvWithState": Newer(27, causal_convolution),
     "Celu": Newer(28, lambda x, *, alpha=1.0: emit("Elu", x / alpha) * alpha, _of_types(*(FLOATS - {"float32"}))),

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, defs
 
@@ -262,7 +262,7 @@ def _is_of_arrays(node: NodeProto, domain: str, version: int) -> bool:
     schema = (node.op_type, version, "" if domain == "ai.onnx" else domain)
     if domain == microsoft.DOMAIN or version < 1 or not defs.has(*schema):
         return domain == microsoft.DOMAIN and version > 0 and "." not in node.op_type
-    formal: Any = defs.get_schema(*schema)
+    formal = defs.get_schema(*schema)
     return all(not DTYPES.keys().isdisjoint(each.types) for each in (*formal.inputs, *formal.outputs))
 
 

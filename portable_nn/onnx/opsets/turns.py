@@ -78,7 +78,8 @@ def in_known_turns(
     if not found:
         return [], node, nodes
     turns, [most, start] = scope.names.fresh(f"{node.name}.turns"), node.inputs[:2]
-    ends, least = None not in limits and not _is_read(made, graph.outputs[1:], nodes), 1
+    is_read = made in graph.outputs[1:] or any(made in each.inputs for each in nodes)
+    ends, least = None not in limits and not is_read, 1
     if ends:
         always = Node(makers[made].name, "Constant", (), (made,), {"value": Tensor("bool", (), (1,))})
         nodes = tuple(always if each is makers[made] else each for each in nodes)
@@ -87,10 +88,6 @@ def in_known_turns(
     asked = Node(turns, "Min", (*(each.outside for each in found), most), (turns,))
     before = scope.spliced(asked, lambda *given: _smallest(given, [each.more for each in found], least))
     return before, replace(node, inputs=(turns, start, *node.inputs[2:])), nodes
-
-
-def _is_read(name: str, outputs: Sequence[str], nodes: Iterable[Node]) -> bool:
-    return name in outputs or any(name in each.inputs for each in nodes)
 
 
 def _makers(nodes: Iterable[Node]) -> dict[str, Node]:

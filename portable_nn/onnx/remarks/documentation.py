@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from portable_nn.core.graph import Graph, Node, Shape
 from portable_nn.format.documentation import Documentation, ModelOrigin, Remark, ValueRemark, constants_of
 from portable_nn.onnx.opsets.support import opset_in, set_nodes
-from portable_nn.operators import DTYPE_CODES, Types, infer
+from portable_nn.operators import DTYPE_CODES, infer
 
 MOST: Final = 8 * 2**20
 """The most bytes of documentation that are kept: a manifest of at most 16 MiB holds other things as well."""
@@ -167,7 +167,7 @@ def attach(model: ModelProto, documentation: Documentation, graph: Graph) -> Non
 def _attach_to_values(proto: GraphProto, remarks: Mapping[str, ValueRemark], graph: Graph) -> None:
     places = protos_of_values(proto, graph)
     made = {name for node in proto.node for name in node.output}
-    types: Types = infer(graph).types if remarks else {}
+    types = infer(graph).types if remarks else {}
     for name, remark in sorted(remarks.items()):  # In the order of a manifest.
         if name not in places and name in made and name in types:
             type = types[name]

@@ -86,7 +86,7 @@ Any other field is reported as dropped, also one that a later version of the sta
 
 
 def _of_fields(reading: _Reading) -> Iterator[str]:
-    lost: dict[str, list[str]] = defaultdict(list)
+    lost = defaultdict(list)
     whole = tuple(
         f"{label(each)}." for each, node in pairs(reading.model.graph, reading.graph) if node and is_opaque(node)
     )
@@ -193,7 +193,7 @@ def _of_values(reading: _Reading) -> Iterator[str]:
 
 def _contradict(protos: Iterable[Message]) -> bool:
     """True if two of the messages about a value document it differently."""
-    said: dict[str, set[str]] = defaultdict(set)
+    said = defaultdict(set)
     for each in protos:
         for key, text in [("", each.doc_string), *((entry.key, entry.value) for entry in each.metadata_props)]:
             said[key].add(text)

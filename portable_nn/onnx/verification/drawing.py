@@ -12,8 +12,7 @@ from portable_nn.core.errors import FormatError, GraphError
 from portable_nn.core.graph import Graph, Value
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.format.meaning import InputInfo
-from portable_nn.onnx.meant import Meant, meant
-from portable_nn.onnx.samples import BATCHES, SEVERAL, SIZES, NoInputsError, has_batch, open_sizes, varied
+from portable_nn.onnx.samples import BATCHES, SEVERAL, SIZES, Meant, NoInputsError, has_batch, meant, open_sizes, varied
 
 Made = TypeVar("Made")
 

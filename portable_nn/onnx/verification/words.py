@@ -14,8 +14,8 @@ from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
 from portable_nn.data.columns import codes_of
 from portable_nn.format.meaning import Column
-from portable_nn.onnx.meant import rows_of
 from portable_nn.onnx.providers import CPU
+from portable_nn.onnx.samples import rows_of
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.differences import Tolerance
 from portable_nn.onnx.verification.messages import check_output

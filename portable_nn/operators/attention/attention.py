@@ -138,7 +138,7 @@ def _capped(n: KernelContext, scores: Array) -> list[Step]:
 def _exponentials(scores: Array, row: Array, blind: Array | None) -> list[Step]:
     """exp(score - the largest of the query) in place of the scores, and their sums in ``row``."""
     nothing = [] if blind is None else [(scores, 0), (row, 1)]
-    hide: list[Step] = [partial(np.copyto, array, value, where=blind) for array, value in nothing]
+    hide = [partial(np.copyto, array, value, where=blind) for array, value in nothing]
     ones = np.ones((scores.shape[-1], 1), scores.dtype)
     return [
         partial(np.maximum.reduce, scores, axis=-1, keepdims=True, initial=-np.inf, out=row),

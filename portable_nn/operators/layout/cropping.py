@@ -11,7 +11,6 @@ from portable_nn.core.dims import OPEN
 from portable_nn.core.errors import Fault, GraphError
 from portable_nn.operators.base import (
     Attr,
-    Dim,
     GradientContext,
     KernelContext,
     Operator,
@@ -41,7 +40,7 @@ def _centre_type(use: OperatorContext) -> Type:
         use.fail(f"shape must have a size for each of the {len(places)} axes, not {format_shape(wanted)}")
     if min((size for size in wanted if isinstance(size, int)), default=0) < 0:
         use.fail(f"shape must hold sizes of 0 or more, not {format_shape(wanted)}")
-    shape: list[Dim] = list(use.type().shape)
+    shape = list(use.type().shape)
     for axis, size in zip(places, wanted, strict=True):
         shape[axis] = size
     return use.like(shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -124,7 +123,7 @@ def _scatter(n: KernelContext) -> list[Step]:
     length = updates.size // rows.size
     table = (-1,) if length == 1 else (-1, length)
     slices = out.reshape(table)
-    put: Callable[..., object] = slices.__setitem__
+    put = slices.__setitem__
     if reduction != "none":
         put = partial(REDUCTIONS[reduction].at, slices)
     return [copy, *steps, *copies, partial(put, rows, updates.reshape(table))]

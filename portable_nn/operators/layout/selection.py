@@ -12,7 +12,6 @@ from portable_nn.operators.base import (
     ANY,
     Array,
     Attr,
-    Dim,
     KernelContext,
     Operator,
     OperatorContext,
@@ -61,7 +60,7 @@ def _compress_type(use: OperatorContext) -> Type:
     axis, shape, condition = _kept_axis(use), use.type().shape, use.type(1)
     if condition.dtype != "bool" or len(condition.shape) != 1:
         use.fail(f"input 'condition' must be a list of bool, not {condition}")
-    size: Dim = product(shape) if axis is None else shape[axis]
+    size = product(shape) if axis is None else shape[axis]
     places = [place for place, value in enumerate(condition.constant or ()) if value]
     if isinstance(size, int) and places and places[-1] >= size:
         use.fail(f"condition keeps element {places[-1]}, but there are {size}")
@@ -90,7 +89,7 @@ def _unique_type(use: OperatorContext) -> tuple[Type, ...]:
     use.check_dtype(x.dtype, ANY)
     use.choice("sorted", (0, 1))
     shape = [OPEN] if axis is None else [*x.shape[:axis], OPEN, *x.shape[axis + 1 :]]
-    every: Dim = product(x.shape) if axis is None else x.shape[axis]
+    every = product(x.shape) if axis is None else x.shape[axis]
     return use.like(shape), Type("int64", (OPEN,)), Type("int64", (every,)), Type("int64", (OPEN,))
 
 
@@ -113,7 +112,7 @@ def _unique(n: KernelContext) -> None:
     shown[rank] = first
     inverse, counts = np.empty(len(rows), np.int64), np.empty(len(first), np.int64)
     inverse[order], counts[rank] = rank[group], np.diff(np.append(starts, len(rows)))
-    made: tuple[Array, ...] = (np.take(x.reshape(-1) if axis is None else x, shown, axis or 0), shown, inverse, counts)
+    made = (np.take(x.reshape(-1) if axis is None else x, shown, axis or 0), shown, inverse, counts)
     for index, array in enumerate(made[: n.output_count]):
         n.view(array if index == 0 else array.astype(np.int64), index)
 

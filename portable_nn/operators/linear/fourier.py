@@ -65,7 +65,7 @@ class Transform(NamedTuple):
 def transform(use: OperatorContext) -> Transform:
     """The transform of a use. Raises ``InvalidNode``."""
     shape, axis, back = use.type().shape, _checked_axis(use), use.int("onesided") and use.int("inverse")
-    whole: Dim = product([2, difference(shape[axis], 1)]) if back else shape[axis]
+    whole = product([2, difference(shape[axis], 1)]) if back else shape[axis]
     [length] = use.constant(1, _COUNTS) if use.has(1) else (whole,)
     if isinstance(length, int) and length < 1:
         use.fail(f"the length of the signal must be 1 or more, not {length}")
@@ -270,7 +270,7 @@ def frames(use: OperatorContext) -> Frames:
         kinds = "(batch, length, 1)" if onesided else "(batch, length, 1 or 2)"
         use.fail(f"signal must be {kinds}{' for half a spectrum' * onesided}, not {use.type()}")
     [step] = use.numbers(1, _COUNTS)
-    length: Dim = use.length_of(2) if use.has(2) else shape[1]
+    length = use.length_of(2) if use.has(2) else shape[1]
     [length] = use.constant(3, _COUNTS) if use.has(3) else (length,)
     if use.has(2):
         use.expect(2, Type(dtype, (length,)), ", as long as a frame")

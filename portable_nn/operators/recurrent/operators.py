@@ -24,7 +24,6 @@ from portable_nn.operators.base import (
     Shape,
     Streamed,
     Symbol,
-    Type,
     cast,
     emit,
     emit_all,
@@ -85,15 +84,11 @@ def streamed(use: OperatorContext) -> Streamed:
 OUTPUTS = ("Y", "Y_h", "Y_c")
 
 
-def _forward_types(use: OperatorContext) -> tuple[Type, ...]:
-    return *types_of_outputs(use), type_of_saved(use)
-
-
 def _gradient(n: GradientContext, name: str) -> list[Symbol | None]:
     """Through the form that keeps what is needed; it is computed first where the node is not of that form."""
     outputs, attributes = KINDS[name].states + 2, dict[str, Any](n.attributes)
-    given: list[Symbol | None] = [n.x[index] if n.has(index) else None for index in range(len(INPUTS))]
-    made: Sequence[Symbol] = n.y
+    given = [n.x[index] if n.has(index) else None for index in range(len(INPUTS))]
+    made = n.y
     if n.operator.domain != INTERNAL or len(made) < outputs:
         made = emit_all(f"{name}Forward", *given, outputs=outputs, domain=INTERNAL, **attributes)
     flows = [*n.back, None, None, None][: KINDS[name].states + 1]
@@ -234,7 +229,7 @@ for _name, _kind in KINDS.items():
         Operator(
             f"{_name}Forward",
             INPUTS,
-            _forward_types,
+            lambda use: (*types_of_outputs(use), type_of_saved(use)),
             run_forward,
             partial(_gradient, name=_name),
             _internal,

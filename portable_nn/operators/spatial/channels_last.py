@@ -100,7 +100,7 @@ def _by_remainder(n: KernelContext, geometry: Geometry) -> tuple[list[Step], Arr
     padded, first = n.derived(0, kind, shape)
     if not first:
         return [], padded
-    inside: Index = tuple(
+    inside = tuple(
         slice(w.pad_begin, w.pad_begin + size) for size, w in zip(geometry.big[2:-1], geometry.windows, strict=False)
     )
     source = x.transpose(channels_last(geometry.rank))
@@ -113,7 +113,7 @@ def _by_remainder(n: KernelContext, geometry: Geometry) -> tuple[list[Step], Arr
         begin = (remainder - last.pad_begin) % last.stride  # The first column that lies here.
         chosen = source[(slice(None),) * len(inside) + (slice(begin, None, last.stride),)]
         place = (begin + last.pad_begin) // last.stride
-        columns: Index = (remainder, slice(place, place + chosen.shape[len(inside)]))
+        columns = (remainder, slice(place, place + chosen.shape[len(inside)]))
         target = repeated[inside + columns]
         if chosen.size:
             steps.append(partial(np.copyto, target, chosen))

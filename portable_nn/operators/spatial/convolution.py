@@ -138,7 +138,7 @@ def _conv_streamed(use: OperatorContext) -> Streamed | None:
     if window.pads != (past, 0) or window.stride != 1:
         return None
     batch, channels, _ = use.type().shape
-    attributes: dict[str, Any] = {name: value for name, value in use.attributes.items() if name != "pads"}
+    attributes = {name: value for name, value in use.attributes.items() if name != "pads"}
 
     def build(
         inputs: Sequence[Symbol | None], states: Sequence[Symbol], name: str

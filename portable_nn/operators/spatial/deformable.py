@@ -80,7 +80,7 @@ def _places(use: OperatorContext, kernel: Sequence[int], found: Shape) -> list[D
     offsets = use.type(2).shape[2:]
     if len(offsets) != len(found):
         use.fail(f"offset must have {len(found)} spatial axes, not {format_shape(use.type(2).shape)}")
-    places: list[Dim] = list(offsets)
+    places = list(offsets)
     for axis, (w, size) in enumerate(zip(plain_windows(use, kernel), found, strict=True)):
         if isinstance(size, int):
             try:

@@ -18,7 +18,6 @@ from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
-    Dim,
     KernelContext,
     Operator,
     OperatorContext,
@@ -47,7 +46,7 @@ def _type(use: OperatorContext) -> Type:
     use.at_least("sampling_ratio", 0)
     if len(x.shape) != 4:
         use.fail(f"X must be (batch, channels, height, width), not {format_shape(x.shape)}")
-    count: Dim = rois.shape[0] if rois.shape else 0
+    count = rois.shape[0] if rois.shape else 0
     use.expect(1, use.like((count, 4)), ", the corners x, y, x, y of each")
     use.expect(2, Type("int64", (count,)), ", one for each of rois")
     return use.like((count, x.shape[1], height, width))

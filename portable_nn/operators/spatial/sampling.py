@@ -21,7 +21,6 @@ from portable_nn.operators.base import (
     NUMBERS,
     Array,
     Attr,
-    Dim,
     KernelContext,
     Operator,
     OperatorContext,
@@ -260,7 +259,7 @@ def _sample_type(use: OperatorContext) -> Type:
     if len(grid.shape) != axes + 2 or grid.shape[0] != x.shape[0] or grid.shape[-1] != axes:
         wanted = format_shape((x.shape[0], *[f"size {axis + 1}" for axis in range(axes)], axes))
         use.fail(f"grid must be {wanted} for X {format_shape(x.shape)}, not {format_shape(grid.shape)}")
-    result: tuple[Dim, ...] = grid.shape[1:-1]
+    result = grid.shape[1:-1]
     if 0 in x.shape[2:] and 0 not in result:
         use.fail(f"X {format_shape(x.shape)} has no cells to read")
     return use.like((*x.shape[:2], *result))

@@ -89,7 +89,7 @@ def to_small(n: KernelContext, geometry: Geometry, big: int, weight: Array, smal
     if not geometry.by_rows:
         steps, columns = _columns(n, geometry, big)
         more, matrix = _as(n, weight, (group, channels, columns.shape[1]))
-        out: Array = small.transpose(_planes(geometry.rank)).reshape(group, channels, columns.shape[2])
+        out = small.transpose(_planes(geometry.rank)).reshape(group, channels, columns.shape[2])
         return [*steps, *more, *product(matrix, columns, out)]
     steps, columns = _columns(n, geometry, big)
     matrix, ordered = _kernel_rows_first(n, geometry, weight)

@@ -17,7 +17,6 @@ from portable_nn.operators.base import (
     NUMBERS,
     REQUIRED,
     Attr,
-    Dim,
     GradientContext,
     KernelContext,
     Operator,
@@ -46,7 +45,7 @@ def unpooled(use: OperatorContext) -> Shape:
     rank = len(found)
     kernel, strides = per_axis(use, "kernel_shape", rank), per_axis(use, "strides", rank)
     pads = per_axis(use, "pads", 2 * rank, 0, 0)
-    grown: list[Dim] = [
+    grown = [
         total([product([stride, size]), extent - stride - before - after])
         for size, extent, stride, before, after in zip(found, kernel, strides, pads[:rank], pads[rank:], strict=True)
     ]

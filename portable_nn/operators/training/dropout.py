@@ -74,7 +74,7 @@ def _kernel(n: KernelContext) -> list[Step]:
 
 
 def _gradient(n: GradientContext) -> list[Symbol | None]:
-    absent: list[Symbol | None] = [None] * (n.inputs - 1)
+    absent = [None] * (n.inputs - 1)
     if not n.has(2):
         return [n.dy, *absent]
     if len(n.y) < 2:
@@ -90,13 +90,9 @@ def _training(inputs: Sequence[Symbol | None], attributes: Mapping[str, Attribut
     return emit_all("Dropout", data, ratio, constant(True, "bool"), outputs=2, name=name)
 
 
-def _is_training(use: OperatorContext) -> bool:
-    return use.has(2) and use.type(2).constant == (1,) and not (use.has(1) and use.type(1).constant == (0,))
-
-
 TRAINING: Final = Limit(
     "training_mode",
-    lambda use, _: _is_training(use),
+    lambda u, _: u.has(2) and u.type(2).constant == (1,) and not (u.has(1) and u.type(1).constant == (0,)),
     "this training mode drops elements at random in each run, and no two runs agree",
     "export the model in evaluation mode, which in PyTorch is model.eval()",
     "error",

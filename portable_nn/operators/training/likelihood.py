@@ -10,7 +10,6 @@ from portable_nn.operators.base import (
     FLOATS,
     Array,
     Attr,
-    Dim,
     GradientContext,
     Interval,
     KernelContext,
@@ -38,7 +37,7 @@ def _type(use: OperatorContext) -> Type:
         use.fail(f"{names[1]} must be int32 or int64, not {labels.dtype}")
     if len(scores.shape) < 2:
         use.fail(f"{names[0]} must have at least 2 dimensions, not {format_shape(scores.shape)}")
-    rest: tuple[Dim, ...] = (scores.shape[0], *scores.shape[2:])
+    rest = (scores.shape[0], *scores.shape[2:])
     if labels.shape != rest:
         shapes = [format_shape(shape) for shape in (scores.shape, rest, labels.shape)]
         use.fail(f"{names[0]} {shapes[0]} need {names[1]} {shapes[1]}, not {shapes[2]}")

@@ -72,18 +72,18 @@ export interface Quantity {
   readonly spread?: number;
 }
 
-/** Whether the standard deviation of the first number is above the model's threshold: then it means nothing. */
-export function isLost(row: readonly number[], answer: Answer): boolean {
-  return answer.kind === "gaussian" && answer.threshold > 0 && (quantities(row, answer)[0]?.spread ?? 0) > answer.threshold;
+/** Whether the standard deviation of the first number is above the model's threshold: then no number means anything. */
+export function isLost(row: readonly number[], { kind, threshold }: Answer): boolean {
+  return kind === "gaussian" && threshold > 0 && Math.exp((row[row.length / 2] as number) / 2) > threshold;
 }
 
-/** The numbers of an answer, with their names; `gaussian` has means, and then logarithms of variances. */
-export function quantities(row: readonly number[], { kind, labels, units, target }: Answer): Quantity[] {
-  const count = kind === "gaussian" ? row.length / 2 : row.length;
+/** The numbers of an answer, with their names; `gaussian` has means, NaN where the model is unsure, and then logarithms of variances. */
+export function quantities(row: readonly number[], answer: Answer): Quantity[] {
+  const { kind, labels, units, target } = answer, count = kind === "gaussian" ? row.length / 2 : row.length, lost = isLost(row, answer);
   return row.slice(0, count).map((value, place) => ({
     name: labels[place] ?? (count === 1 ? target || "value" : `value ${place + 1}`),
     unit: units[place] ?? "",
-    value,
+    value: lost ? NaN : value,
     ...(kind === "gaussian" ? { spread: Math.exp((row[count + place] as number) / 2) } : {}),
   }));
 }

@@ -102,7 +102,7 @@ const COMMAND = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
 
 /** A line of a CSV file, in which no word is a formula. */
 export function csv(cells: readonly (string | number | undefined)[]): string {
-  return `${cells.map((cell = "") => quoted(typeof cell === "number" ? String(cell) : inert(cell))).join(",")}\n`;
+  return `${cells.map((cell = "") => quoted(typeof cell === "number" ? (Number.isNaN(cell) ? "" : String(cell)) : inert(cell))).join(",")}\n`;
 }
 
 function quoted(text: string): string {

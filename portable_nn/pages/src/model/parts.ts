@@ -45,7 +45,7 @@ function numbersView(row: readonly number[], answer: Answer): HTMLElement {
   return h("div", { class: "stack" }, lost, ...found.map(({ name, unit, value, spread }) =>
     h("div", {},
       h("p", { class: "muted" }, name),
-      h("p", { class: found.length > 3 ? "" : "answer" }, `${spread ? asExact(value, spread) : plain(value, 5)}${unit && ` ${unit}`}`),
+      h("p", { class: found.length > 3 ? "" : "answer" }, lost ? "?" : `${spread ? asExact(value, spread) : plain(value, 5)}${unit && ` ${unit}`}`),
       spread === undefined ? undefined : h("p", { class: "muted" }, `± ${asExact(spread, spread)}${unit && ` ${unit}`} (one standard deviation)`))));
 }
 

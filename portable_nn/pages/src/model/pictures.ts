@@ -169,7 +169,7 @@ export function feedsOf({ answer, steps }: Subject, examples: readonly { readonl
 
 function inWords(row: readonly number[], answer: Answer): string {
   if (!isUsable(row)) return NO_ANSWER;
-  if (isOfNumbers(answer)) return quantities(row, answer).map(({ value }) => value.toPrecision(4)).join(", ");
+  if (isOfNumbers(answer)) return quantities(row, answer).map(({ value }) => (Number.isNaN(value) ? "?" : value.toPrecision(4))).join(", ");
   const { best, unsure, shares } = decided(row, answer);
   return unsure ? "?" : (classNames(answer, shares.length)[best] as string);
 }

@@ -147,7 +147,7 @@ function overview(found: readonly (readonly number[])[], answer: Answer, mark: n
       const y = each.map((row) => (row[q] as { value: number }).value), wide = each.map((row) => 2 * ((row[q] as { spread?: number }).spread ?? 0));
       const title = unit ? `${name} [${unit}]` : name, known = y.filter(Number.isFinite);
       return h("figure", {}, chart([{ x, y, colour: COLOURS[q % COLOURS.length] as string, ...(spread === undefined ? {} : { spread: wide }) }],
-        { label: `${title} of ${counted(x.length, "row")}, from ${plain(Math.min(...known), 3)} to ${plain(Math.max(...known), 3)}`, xName: "row", mark, width: 1000 }),
+        { label: `${title} of ${counted(x.length, "row")}${known.length ? `, from ${plain(Math.min(...known), 3)} to ${plain(Math.max(...known), 3)}` : "; unsure of all"}`, xName: "row", mark, width: 1000 }),
         h("figcaption", {}, spread === undefined ? title : `${title}, with a band of two standard deviations`));
     });
   }
