@@ -36,7 +36,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-QUICK_CASES = 6
+QUICK_CASES = 4
 """How many cases of one test are quick, where it has more: the rest of a grid is long."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
