@@ -710,6 +710,7 @@ def test_a_weight_that_its_type_does_not_explain_is_not_passed_over(model: Model
 # -- in another runtime
 
 
+@pytest.mark.quick("onnxruntime", "reference", "tract", "numpy")
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-basic", "onnxruntime-extended", "reference", "openvino",
                                   "tract", "opencv", "mnn", "torch", "numpy"])  # fmt: skip
 def test_a_model_is_the_same_in_another_runtime(name: str, model: ModelProto, tmp_path: Path) -> None:
@@ -734,9 +735,11 @@ IN_RUNTIME = {
 """What a runtime does wrong, the verdict, the node at which the models part, and what the reason says."""
 
 
+@pytest.mark.quick("one node", "a node refused", "all refused")
 @pytest.mark.parametrize("kind", IN_RUNTIME)
-def test_a_node_that_a_runtime_computes_wrongly_is_named(kind: str, stand_in: Callable[..., str],
-                                                         model: ModelProto) -> None:  # fmt: skip
+def test_a_node_that_a_runtime_computes_wrongly_is_named(
+    kind: str, stand_in: Callable[..., str], model: ModelProto
+) -> None:
     faults, verdict, name, reason = IN_RUNTIME[kind]
     found = pnn.diff(model, model, runtime_b=stand_in(**faults))
     assert found.verdict == verdict
