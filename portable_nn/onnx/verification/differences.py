@@ -64,7 +64,9 @@ class Difference(NamedTuple):
         return Difference(*map(max, self, other))
 
     def cells(self) -> tuple[str, str]:
-        """Both in words, for a row of a table."""
+        """Both in words, for a row of a table; infinite are those of other shapes, or of a number and no number."""
+        if math.isinf(self.max_abs_error):
+            return "not comparable", ""
         return f"{self.max_abs_error:.1e}", f"{self.max_rel_error:.1e}"
 
     def as_json(self) -> dict[str, float | None]:
