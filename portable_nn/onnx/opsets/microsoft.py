@@ -437,8 +437,7 @@ def _gathered(
 ) -> Symbol:
     """Parts of a table of 4 or 8 bits with a scale for each block. Bytes have two numbers of 4 bits if ``packed``."""
     rank, axis, along = len(table.shape), quantize_axis % len(table.shape), gather_axis % len(table.shape)
-    packed, blocks = packed and table.dtype == "uint8" and bits == 4, int(scales.shape[axis])
-    _check_blocks(table, blocks, axis, 2 if packed else 1, block_size)
+    packed, blocks = _is_packed(table, scales, axis, packed * bits, block_size), int(scales.shape[axis])
     if packed and (axis == along or axis != rank - 1):
         raise InvalidNode("numbers that are packed along the last axis are looked up along another one")
     if points is None and table.dtype == "uint8" and (packed or bits == 8):
@@ -455,14 +454,15 @@ def _gathered(
     return emit("DequantizeLinear", found, rows(scales, places), points, axis=place, block_size=block_size)
 
 
-def _check_blocks(table: Symbol, blocks: int, axis: int, each: int, block_size: int) -> None:
-    """Raise ``InvalidNode`` unless a table of so many numbers in ``each`` element has so many blocks along an axis."""
-    width = table.shape[axis]
+def _is_packed(table: Symbol, scales: Symbol, axis: int, bits: int, block_size: int) -> bool:
+    """True if two numbers of 4 bits are in each byte of a table; ``InvalidNode`` if it is not in such blocks."""
+    width, blocks, packed = table.shape[axis], scales.shape[axis], bits == 4 and table.dtype == "uint8"
     if isinstance(width, str):
         raise InvalidNode(f"a table must have a known width, not {table.type}")
-    if -(-width * each // block_size) != blocks:
-        numbers = f"{width * each} numbers" + (" of 4 bits, two in each byte" if each == 2 else "")
+    if -(-width * (1 + packed) // block_size) != blocks:
+        numbers = f"{width * (1 + packed)} numbers" + packed * " of 4 bits, two in each byte"
         raise InvalidNode(f"{table.type} has rows of {numbers}, which are not {blocks} blocks of {block_size}")
+    return packed
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
