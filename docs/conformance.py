@@ -22,7 +22,7 @@ import portable_nn as pnn
 from portable_nn.catalog import CALLED
 from portable_nn.format.meaning import Column
 from portable_nn.onnx.verification.differences import Tolerance
-from portable_nn.runtimes.checking import Limits, Trial, rows_of, trial_of
+from portable_nn.runtimes.checking import Limits, Trial, trial_of, verdicts_of
 from portable_nn.runtimes.report import RuntimeRow
 from portable_nn.runtimes.table import RUNTIMES
 
@@ -118,7 +118,7 @@ def measure(names: list[str]) -> dict[str, Any]:
     listed = trials()
     for name in names:
         begin = time.monotonic()
-        rows = rows_of(name, [*listed.values()], LIMITS, locate=False)
+        rows = [each.row for each in verdicts_of(name, [*listed.values()], LIMITS)]
         if rows[0].version is None:
             continue
         cells = {key: cell_of(row) for key, row in zip(listed, rows, strict=True)}

@@ -15,6 +15,7 @@ from portable_nn.core.version import __version__ as __version__
 
 TYPE_CHECKING = False  # That of typing: this module imports almost nothing, as every command does so first.
 if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter from the same modules below.
+    from portable_nn.comparison.checking import *
     from portable_nn.comparison.diff import *
     from portable_nn.converters.arrays import *
     from portable_nn.converters.book import *
@@ -51,7 +52,6 @@ if TYPE_CHECKING:  # A type checker reads the names from here, the interpreter f
     from portable_nn.recipes.classifier import *
     from portable_nn.recipes.pictures import *
     from portable_nn.recipes.table import *
-    from portable_nn.runtimes.checking import *
     from portable_nn.training.history import *
     from portable_nn.training.losses.classes import *
     from portable_nn.training.losses.numbers import *
@@ -100,7 +100,7 @@ else:
         "converters.source",
         "converters.book",
         "pages.model",
-        "runtimes.checking",
+        "comparison.checking",
         "comparison.diff",
     )
 

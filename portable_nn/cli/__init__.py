@@ -18,6 +18,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final
@@ -274,8 +275,9 @@ def module_of(*path: str) -> ModuleType:
     return importlib.import_module(".".join([__name__, *(word + "_" * keyword.iskeyword(word) for word in path)]))
 
 
+@cache
 def _command(*path: str) -> Any:
-    """The parser of the command or group with this path; without a path, that of the program."""
+    """The parser of the command or group with this path, which is made once; without a path, that of the program."""
     from portable_nn.cli.conventions import with_conventions
 
     module = module_of(*path)

@@ -50,7 +50,7 @@ class RuntimeOptions:
     def report(self, model: str) -> RuntimeReport | None:
         """The results of the runtimes, or ``None`` where none is asked for. Raises ``UsageError`` for limits without
         runtimes."""
-        from portable_nn.runtimes.checking import check_runtimes
+        from portable_nn.comparison.checking import check_runtimes
 
         seconds, _, memory = (self.limits or "").partition(",")
         limits: dict[str, Any] = {

@@ -153,7 +153,9 @@ def _under(subject: str, options: Iterable[inspect.Parameter]) -> Iterator[inspe
 def _show_all(context: typer.Context, is_wanted: bool) -> None:
     """Print the help with all options."""
     if is_wanted:
-        for option in context.command.params:
+        command = context.command = copy(context.command)
+        command.params = [copy(option) for option in command.params]
+        for option in command.params:
             option.hidden = False  # type: ignore[attr-defined]
         print(context.get_help())
         raise typer.Exit

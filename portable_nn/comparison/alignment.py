@@ -10,24 +10,23 @@ value is further off than rounding allows, the two part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from portable_nn.comparison.constants import own_errors, quantised
-from portable_nn.comparison.matching import CLOSE, LOOSE, STEPPED, Index, Match
-from portable_nn.comparison.report import Pair, Parting
-from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.structure import attributes, difference_of, node_difference
+from portable_nn.comparison.given import Gap, Given
+from portable_nn.comparison.matching import CLOSE, Match
+from portable_nn.comparison.report import Parting
+from portable_nn.comparison.side import Values
+from portable_nn.comparison.steps import quantised, range_of
+from portable_nn.comparison.structure import attributes, by_letter, node_difference
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
-from portable_nn.onnx.verification.differences import gaps, largest_gap
-from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
-from portable_nn.runtimes.subject import Feeds
+from portable_nn.onnx.verification.differences import largest_gap
+from portable_nn.onnx.verification.rounding import STEP
 
 MOST: Final = 12
 """The most places that are named at which two models part."""
@@ -38,90 +37,9 @@ PAIRS: Final = 3
 TRIED: Final = 48
 """The most pairs of nodes that are tried as the place where two models part, for each place."""
 
-UNKNOWN: Final = 1e300
-"""The bound in whose place there is none, so that the largest difference is found."""
 
-SLACK: Final = 32.0
-"""The units in the last place of the largest number that many roundings may move any."""
-
-IDLE: Final = 0.05
-"""The share of its places at which examples differ, below which a value hardly varies."""
-
-
-class Gap(NamedTuple):
-    """The distance of a computed value from the given one, where it is worst compared with its bounds."""
-
-    apart: float = 0.0
-    guaranteed: float = 0.0
-    likely: float = 0.0
-
-    @property
-    def limit(self) -> float:
-        """The most that rounding explains and is not suspicious."""
-        return min(self.guaranteed, SUSPICIOUS * self.likely)
-
-    @property
-    def exceeds(self) -> bool:
-        """True if rounding does not explain it, or hardly."""
-        return self.apart > self.limit
-
-    @property
-    def share(self) -> float:
-        """The difference as a share of the limit."""
-        return self.apart and (self.apart / self.limit if self.limit else math.inf)
-
-    @property
-    def is_open(self) -> bool:
-        """True if the values differ and no bound is known."""
-        return self.apart > 0 and not math.isfinite(self.guaranteed)
-
-
-class Alignment:
-    """The values of two models side by side.
-
-    Args:
-        one, other: the models.
-        rounds: the inputs, by the names of each.
-        drawn: values of the second model that are drawn, with the values of the first that they are (see ``idle``).
-
-    Attributes:
-        theirs: the values of the first model, for each of the inputs.
-        plain: the values of the second model as it stands.
-        ours: its values where others are given.
-        given: by value of the second model, the value of the first that is given in its place.
-        apart: the same where the models part.
-        refused: values of the second model that only resemble one of the first.
-        saturated: values of the second model whose steps end too soon.
-        gaps: how far each computed value is from the one that is given.
-        partings: where the models part.
-    """
-
-    def __init__(
-        self,
-        one: Side,
-        other: Side,
-        rounds: tuple[Sequence[Feeds], Sequence[Feeds]],
-        drawn: Mapping[str, tuple[Match, Sequence[Array]]] = MappingProxyType({}),
-    ) -> None:
-        self.one, self.other, self.feeds = one, other, rounds[1]
-        moved = {match.value: arrays for match, arrays in drawn.values()}
-        self.theirs: Values = [
-            {**feeds, **known, **{name: arrays[place] for name, arrays in moved.items()}}
-            for place, (feeds, known) in enumerate(zip(rounds[0], one.run(rounds[0], moved), strict=True))
-        ]
-        one.steps, other.steps = (a.is_quantised and not b.is_quantised for a, b in ((one, other), (other, one)))
-        self.steps = one.steps or other.steps
-        self.index = Index(one, self.theirs, STEPPED if self.steps else LOOSE)
-        self.their_end = dict(zip(other.outputs, one.outputs, strict=True))
-        self.drawn, self.gaps = frozenset(drawn), dict[str, Gap]()
-        self.given = {name: match for name, (match, _) in drawn.items()}
-        self.partings = list[Parting]()
-        self.apart = dict[str, Match]()
-        self.refused, self.saturated, self.switched = set[str](), set[str](), set[tuple[str, Match]]()
-        self.folded = own_errors(one, other), own_errors(other, one)
-        self.plain = self.ours = other.run(self.feeds, {})
-        self.is_narrow = self.steps or len({_least(self.plain[0]), _least(self.theirs[0])}) > 1
-        self.ours = self._run(self.given)
+class Alignment(Given):
+    """The values of two models side by side, and where the two part."""
 
     def align(self) -> None:
         """Find all pairs of values, and where the models part."""
@@ -134,73 +52,6 @@ class Alignment:
             if not self._part_at(unmet, [self.their_end[name] for name in unmet]):
                 break
             self._settle()
-
-    def idle(self, rng: np.random.Generator) -> dict[str, tuple[Match, list[Array]]]:
-        """Arrays that are drawn for values which hardly vary on the inputs, so that what reads them is seen at work."""
-        found, idle = dict[str, tuple[Match, list[Array]]](), set[str]()
-        for name in self.other.dependent:
-            arrays, match = [known[name] for known in self.ours], self.given.get(name)
-            if arrays[0].dtype.kind == "f" and arrays[-1].ndim > 1 and _varying(arrays) < IDLE:
-                idle.add(name)
-                if match and not match.axes and idle.isdisjoint(self.other.reads(name)):
-                    found[name] = (
-                        match,
-                        [
-                            np.abs(rng.standard_normal(known[match.value].shape)).astype(known[match.value].dtype)
-                            for known in self.theirs
-                        ],
-                    )
-        return found
-
-    def worst_round(self, at: Parting) -> int:
-        """The place of the inputs on which the models part furthest."""
-        match = self.apart[at.value_b]
-        arrays = [
-            (match.arranged(known[match.value], mine[at.value_b]), mine[at.value_b])
-            for known, mine in zip(self.theirs, self.ours, strict=True)
-        ]
-        return int(np.argmax([largest_gap(one, other) for one, other in arrays]))
-
-    def pairs(self) -> list[Pair]:
-        """The nodes of both side by side, in the order of the second model."""
-        found, met = list[Pair](), self.met
-        waiting = [name for name in self.one.dependent if name not in met]
-        for name in self.other.dependent:
-            match, gap = self._all().get(name), self.gaps.get(name, Gap())
-            theirs = match.value if match and match.value in self.one.maker else ""
-            while theirs and waiting and self.one.place[waiting[0]] < self.one.place[theirs]:
-                found.append(Pair(self.one.label(waiting.pop(0)), ""))
-            label = self.one.label(theirs) if theirs else ""
-            found.append(Pair(label, self.other.label(name), gap.apart, gap.share))
-        return [*found, *(Pair(self.one.label(name), "") for name in waiting)]
-
-    def narrower(self) -> list[str]:
-        """The types in which the second model computes or keeps what the first has in a wider one."""
-        found = {self.ours[0][name].dtype for name in self._casts()}
-        if self.other.steps:
-            made = {name for node in self.other.nodes if is_quantised(node.op_type) for name in node.output}
-            found |= {array.dtype for name, array in self.ours[0].items() if name in made and array.dtype.kind in "iu"}
-        return sorted(kind.name for kind in found)
-
-    def other_weights(self) -> Iterator[str]:
-        """The nodes of a model in a narrower type that agree, but with constants which the type does not explain."""
-        for name, match in self._all().items() if self.is_narrow else ():
-            node, theirs = self.other.maker[name], self.one.maker.get(match.value)
-            if theirs is None or node.op_type != theirs.op_type:
-                continue
-            for x, y in zip(theirs.input, node.input, strict=False):
-                one, other = self.one.constants.get(x), self.other.constants.get(y)
-                if one is None or other is None or one.shape != other.shape:
-                    continue
-                if largest_gap(one, other) > self.folded[0].get(x, 0.0) + self.folded[1].get(y, 0.0):
-                    yield f"'{y}', which {self.other.label(name)} reads: {difference_of(one, other)}"
-
-    @property
-    def unmet(self) -> list[str]:
-        """The outputs of the second model that no value of the first is."""
-        return [name for name in self._ends() if name not in self.given and name not in self.apart]
-
-    # -- pairs of values
 
     def _saturate(self) -> None:
         """Find what is quantised with steps that end too soon."""
@@ -216,24 +67,18 @@ class Alignment:
                 after = self._after(y)
                 self.given = {key: each for key, each in self.given.items() if key not in after}
                 self.apart[y], self.gaps[y] = match, Gap(apart, half, half)
-                ranges = [f"from {low:.3g} to {high:.3g}" for low, high in map(_range, zip(*pairs, strict=True))]
-                why = f"saturates: numbers are {ranges[0]}, and the steps {ranges[1]}"
+                why = self._saturates(y, match, range_of(self.other, y) or _range([mine for _, mine in pairs]))
                 if np.array_equal(scale, self.other.constants.get(maker.input[1], ())):
                     self.saturated.add(y)
                 else:
                     why = "quantised with one scale, and back with another"
                 self.partings.append(self._parting(y, match, self.gaps[y])._replace(why=why))
 
-    def _run(self, given: dict[str, Match]) -> list[dict[str, Array]]:
-        """All values of the second model, with those of the first in the place of the ``given`` ones."""
-        arrays = {
-            name: [
-                match.arranged(known[match.value], mine[name])
-                for known, mine in zip(self.theirs, self.plain, strict=True)
-            ]
-            for name, match in given.items()
-        }
-        return self.other.run(self.feeds, arrays)
+    def _saturates(self, name: str, match: Match, limits: tuple[float, float]) -> str:
+        """The steps of a value that end too soon, in words."""
+        numbers = _range([known[match.value] for known in self.theirs])
+        low, high = (f"from {low:.3g} to {high:.3g}" for low, high in (numbers, limits))
+        return f"saturates: numbers are {low}, and the steps {high}"
 
     def _settle(self) -> None:
         """Give all that nearly is a value of the first model, and look what is too far off, until nothing changes.
@@ -250,8 +95,9 @@ class Alignment:
             if [name for name in wrong if self._is_another(name)]:
                 self._compute()
                 continue
-            blamed = self._blamed(wrong)
-            for name in wrong:
+            early = self._early(wrong)
+            blamed = set() if early else self._blamed(wrong)
+            for name in early or wrong:
                 match = self.given.pop(name)
                 if name in blamed and len(self.partings) < MOST:
                     self._part_at([name], [match.value], match)
@@ -274,6 +120,21 @@ class Alignment:
             if is_new and not (gap := self._gap(name, match)).exceeds:
                 self.switched.add((name, self.given[name]))
                 self.given[name], self.gaps[name] = match, gap
+                return True
+        return self.is_narrow and any(
+            self._is_after_another(name, each) for each in self.other.read_from(name, self.given) & self.given.keys()
+        )
+
+    def _is_after_another(self, name: str, read: str) -> bool:
+        """Give another value of the first model in the place of one that is ``read``, if that explains a value."""
+        for match, _ in self._near(read, self.ours)[:PAIRS]:
+            if match == self.given[read] or (read, match) in self.switched:
+                continue
+            values = self._run({**self._all(), read: match})
+            if self._distance(name, self.given[name], values) <= self.gaps[name].limit:
+                self.switched.add((read, self.given[read]))
+                self.given[read] = match
+                self.gaps.pop(read, None)
                 return True
         return False
 
@@ -298,88 +159,25 @@ class Alignment:
             self.given[name], self.gaps[name] = match, gap._replace(guaranteed=math.inf, likely=math.inf)
         return False
 
-    def _compute(self) -> None:
-        """Compute all values anew; of those that are others than before, the gap is not known any more."""
-        before, self.ours = self.ours, self._run(self._all())
-        for name in self.gaps.keys() & self.given.keys():
-            if not all(np.array_equal(one[name], other[name]) for one, other in zip(before, self.ours, strict=True)):
-                del self.gaps[name]
-
-    def _more(self, names: Iterable[str], values: Values) -> dict[str, Match]:
-        """The values among ``names`` that are not given yet and nearly are values of the first model."""
-        found = {}
-        for name in names:
-            if not (name in self.given or name in self.apart or name in self.refused):
-                near = self._near(name, values)
-                if near:
-                    found[name] = near[0][0]
-        return found
-
-    def _near(self, name: str, values: Values) -> list[tuple[Match, float]]:
-        """The values of the first model that a value may be, the likeliest first: of an output the output alone."""
-        near = self.index.nearest(name, [known[name] for known in values], self.other)
-        return [pair for pair in near if pair[0].value == self.their_end[name]] if name in self.their_end else near
-
     def _far(self) -> list[str]:
         """The given values whose computed ones are further off than rounding allows, in order."""
         given = [name for name in self.other.dependent if name in self.given and name not in self.drawn]
         self.gaps |= {name: self._gap(name, self.given[name]) for name in given if name not in self.gaps}
         return [name for name in given if self.gaps[name].exceeds]
 
-    def _gap(self, name: str, match: Match) -> Gap:
-        """The distance of a value that is computed from given ones to a value of the first model."""
-        arrays = [
-            match.arranged(known[match.value], mine[name]) for known, mine in zip(self.theirs, self.ours, strict=True)
-        ]
-        if any(array.shape != mine[name].shape for array, mine in zip(arrays, self.ours, strict=True)):
-            return Gap(math.inf)
-        apart = [gaps(array, mine[name]) for array, mine in zip(arrays, self.ours, strict=True)]
-        if not any(each.any() for each in apart):
-            return Gap()
-        return self._worst(name, match, apart)
+    def _early(self, wrong: Sequence[str]) -> list[str]:
+        """Those of the values that are ``wrong`` on the way to another one which is the same value of the first model.
 
-    def _worst(self, name: str, match: Match, apart: Sequence[Array]) -> Gap:
-        """The element that exceeds its bounds most."""
-        ours = self.other.error(name, self.seen, set(self._all()), self._casts() | self.folded[1])
-        theirs = self.one.error(match.value, self.theirs, self.met, self.folded[0])
-        worst, found = -1.0, Gap()
-        for distance, mine, other, known in zip(apart, ours, theirs, self.ours, strict=True):
-            both = mine + np.stack([match.arranged(each, known[name].astype(np.float64)) for each in other])
-            least = np.minimum(both[0], SUSPICIOUS * both[1])
-            with np.errstate(all="ignore"):
-                share = np.where(distance > 0, distance / np.minimum(least, UNKNOWN), 0)
-            place = int(np.argmax(share))
-            if share.size and share.flat[place] > worst:
-                worst = float(share.flat[place])
-                found = Gap(float(distance.flat[place]), float(both[0].flat[place]), float(both[1].flat[place]))
-        return found
-
-    def _all(self) -> dict[str, Match]:
-        return {**self.given, **self.apart}
-
-    @property
-    def met(self) -> set[str]:
-        """The values of the first model that are given in the second."""
-        return {match.value for match in self._all().values()}
-
-    @property
-    def seen(self) -> list[dict[str, Array]]:
-        """The values that nodes of the second model read: given ones where there are."""
-        pairs = self._all().items()
+        So a product is, before its bias.
+        """
         return [
-            {**feeds, **mine, **{name: match.arranged(known[match.value], mine[name]) for name, match in pairs}}
-            for feeds, mine, known in zip(self.feeds, self.ours, self.theirs, strict=True)
+            name
+            for place, name in enumerate(wrong)
+            if any(
+                self.given[each] == self.given[name] and name in self.other.before([each], ())
+                for each in wrong[place + 1 :]
+            )
         ]
-
-    def _casts(self) -> dict[str, float]:
-        """The errors of given values that the second model has in a narrower type."""
-        found = {}
-        for name, match in self._all().items():
-            mine, theirs = self.ours[0][name].dtype, self.theirs[0][match.value].dtype
-            if mine.kind == "f" and theirs.kind == "f" and mine.itemsize < theirs.itemsize:
-                largest = max(float(np.abs(known[match.value]).max(initial=0.0)) for known in self.theirs)
-                found[name] = float(np.finfo(mine).eps) / 2 * largest
-        return found
 
     def _blamed(self, wrong: Sequence[str]) -> set[str]:
         """Those of the values that are ``wrong`` on which something depends: the next ones are off without them.
@@ -398,23 +196,7 @@ class Alignment:
 
     def _moved(self, name: str, match: Match, values: Values) -> bool:
         """True if a value is further from its match than it was with all values given, and than rounding allows."""
-        distance = max(
-            float(gaps(match.arranged(known[match.value], mine[name]), mine[name]).max(initial=0.0))
-            for known, mine in zip(self.theirs, values, strict=True)
-        )
-        return distance > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
-
-    def _slack(self, name: str) -> float:
-        """The distance by which a chain of several roundings may move a value."""
-        arrays = [mine[name] for mine in self.ours]
-        unit = float(np.finfo(arrays[0].dtype).eps) if arrays[0].dtype.kind == "f" else 0.0
-        return SLACK * unit * max((float(np.abs(array).max(initial=0.0)) for array in arrays), default=0.0)
-
-    # -- where nothing meets again
-
-    def _ends(self) -> tuple[str, ...]:
-        """The outputs of the second model that its nodes compute."""
-        return tuple(name for name in self.other.outputs if name in self.other.dependent)
+        return self._distance(name, match, values) > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
 
     def _part_at(
         self, ends: Sequence[str], their_ends: Sequence[str], end: Match | None = None, *, certain: bool = True
@@ -446,7 +228,11 @@ class Alignment:
         ):  # Bounds of a long way explain anything.
             gap = self.gaps[name] = gap._replace(guaranteed=math.inf, likely=math.inf)
         if gap.exceeds or gap.is_open:
-            self.partings.append(self._parting(name, found, gap))
+            at, limits = self._parting(name, found, gap), range_of(self.other, name)
+            if limits and not self._gap(name, found, limits).exceeds:
+                self.saturated.add(name)
+                at = at._replace(why=self._saturates(name, found, limits))
+            self.partings.append(at)
         self._compute()
         return True
 
@@ -580,19 +366,6 @@ class Alignment:
             found.append((-score, list(theirs.output).index(other) != place, far, match))
         return [match for *_, match in sorted(found, key=lambda each: each[:3])]
 
-    def _fitting(self, name: str, other: str) -> Match | None:
-        """The match of two values of one shape, or of one that is another order of axes."""
-        theirs, ours = [known[other] for known in self.theirs], [known[name].shape for known in self.ours]
-        rank, same_rank = theirs[0].ndim, theirs[0].ndim == len(ours[0])
-        last = [(0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))] if rank > 2 else []
-        for axes in [tuple(range(rank)), *last]:
-            if [tuple(array.shape[axis] for axis in axes) for array in theirs] == ours:
-                return Match(other, axes if axes in last else ())
-        is_reshaped = not same_rank and [array.size for array in theirs] == [math.prod(shape) for shape in ours]
-        # One of another shape is what another stride makes, say.
-        is_resized = same_rank and self.one.maker[other].op_type == self.other.maker[name].op_type
-        return Match(other) if is_reshaped or is_resized else None
-
     def _parting(self, name: str, match: Match, gap: Gap) -> Parting:
         """The description of a place where the models part."""
         before = self.other.before([name], self._all().keys() - {name})
@@ -606,13 +379,19 @@ class Alignment:
             gap.apart,
             gap.guaranteed,
             gap.likely,
-            node_difference(self.one, self.other, match.value, name) or self._shapes(match.value, name),
+            self.mismatched.get(self.other.node_name(name), "")
+            or node_difference(self.one, self.other, match.value, name)
+            or self._shapes(match.value, name),
         )
 
     def _shapes(self, a: str, b: str) -> str:
         """The shapes of two values, where one is no reordering of the other."""
         theirs, ours = self.theirs[0][a].shape, self.ours[0][b].shape
-        return "" if sorted(theirs) == sorted(ours) else f"{format_shape(theirs)} in A, {format_shape(ours)} in B"
+        return (
+            ""
+            if sorted(theirs) == sorted(ours)
+            else by_letter(self.one, self.other, format_shape(theirs), format_shape(ours))
+        )
 
 
 def _range(arrays: Sequence[Array]) -> tuple[float, float]:
@@ -620,17 +399,3 @@ def _range(arrays: Sequence[Array]) -> tuple[float, float]:
     return min(float(each.min(initial=math.inf)) for each in arrays), max(
         float(each.max(initial=-math.inf)) for each in arrays
     )
-
-
-def _least(known: Mapping[str, Array]) -> int:
-    """The bytes of a number of the narrowest floats."""
-    return min((array.dtype.itemsize for array in known.values() if array.dtype.kind == "f"), default=0)
-
-
-def _varying(arrays: Sequence[Array]) -> float:
-    """The share of places at which examples differ; 1 where there is one example."""
-    last = arrays[-1]
-    if len(last) < 2:
-        return 1.0
-    with np.errstate(invalid="ignore"):
-        return float((last != last[:1]).any(axis=0).mean()) if last.size else 1.0

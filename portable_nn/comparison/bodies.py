@@ -54,7 +54,7 @@ class _Use(NamedTuple):
         made.graph.input.extend(typed(Port(key, each.dtype.name, each.shape)) for key, each in feeds.items())
         read = {*captured(self.node)} - feeds.keys()
         made.graph.initializer.extend(to_tensor(key, constants[key]) for key in sorted(read & constants.keys()))
-        return Side(subject_of(made, edited=True))
+        return Side(subject_of(made, edited=True), self.side.letter)
 
     def values(self, names: Sequence[str]) -> list[Array]:
         """Inputs of the node."""
@@ -75,7 +75,8 @@ def in_bodies(found: Alignment, at: Parting) -> Parting:
         return at
     if not inner:
         return at
-    why = f"in its {name}, {inner.nodes_a[-1]} of A and {inner.nodes_b[-1]} of B"
+    letters = found.one.letter, found.other.letter
+    why = f"in its {name}, {inner.nodes_a[-1]} of {letters[0]} and {inner.nodes_b[-1]} of {letters[1]}"
     return inner._replace(
         nodes_a=at.nodes_a,
         nodes_b=at.nodes_b,

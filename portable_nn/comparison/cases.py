@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from portable_nn.comparison.alignment import Alignment
-    from portable_nn.comparison.report import Parting
 
 _SCRIPT: Final = '''\
 """Run both models on the same input, and print how far they are apart. Needs numpy, onnx and onnxruntime."""
@@ -70,16 +69,17 @@ def check_new(folder: str | Path | None) -> None:
         raise UsageError(f"{folder}: --repro (repro=) writes a new folder in one that exists")
 
 
-def write_case(folder: Path, found: Alignment, at: Parting, names: tuple[str, str]) -> None:
+def write_case(folder: Path, found: Alignment, names: tuple[str, str]) -> None:
     """Write a new folder with the place at which the models called ``names`` part, whole or not at all."""
+    at = found.partings[0]
     place, given = found.worst_round(at), {*found.given, *found.apart}
     theirs, seen = found.theirs[place], found.seen[place]
     versions = ", ".join(f"{each} {metadata.version(each)}" for each in ("portable-nn", "onnx", "onnxruntime", "numpy"))
     words: dict[str, str] = {
         "a": names[0],
         "b": names[1],
-        "nodes_a": ", ".join(at.nodes_a),
-        "nodes_b": ", ".join(at.nodes_b),
+        f"nodes_{found.one.letter.lower()}": ", ".join(at.nodes_a),
+        f"nodes_{found.other.letter.lower()}": ", ".join(at.nodes_b),
         "apart": f"{at.apart:.3g}",
         "guaranteed": limit_in_words(at.guaranteed),
         "likely": limit_in_words(at.likely),
@@ -93,10 +93,13 @@ def write_case(folder: Path, found: Alignment, at: Parting, names: tuple[str, st
     with TemporaryDirectory(dir=folder.absolute().parent, prefix=".case-") as made:
         case = Path(made) / "case"
         _write_side(
-            case / "a", found.one.part(at.value_a, theirs, found.met - {at.value_a}), theirs, theirs[at.value_a]
+            case / found.one.letter.lower(),
+            found.one.part(at.value_a, theirs, found.met - {at.value_a}),
+            theirs,
+            theirs[at.value_a],
         )
         own = found.ours[place][at.value_b]
-        _write_side(case / "b", found.other.part(at.value_b, seen, given), seen, own)
+        _write_side(case / found.other.letter.lower(), found.other.part(at.value_b, seen, given), seen, own)
         (case / "README.md").write_text(_TEXT.format(**words), encoding="utf-8")
         (case / "run.py").write_text(script, encoding="utf-8")
         case.rename(folder)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from portable_nn.comparison.side import Side
+from portable_nn.comparison.steps import read_by
 from portable_nn.core.tensors import Array
-
-if TYPE_CHECKING:
-    from onnx import NodeProto
 
 FOLDED: Final = 4.0
 """The units in the last place that folding may move a constant by."""
@@ -38,6 +35,7 @@ def own_errors(one: Side, other: Side) -> dict[str, float]:
     for node in one.nodes if one.steps else ():
         if node.op_type == "DequantizeLinear" and node.output[0] in found:
             found[node.output[0]] += float(one.constants[node.input[1]].max()) / 2
+        found |= {each.name: 0.5 for each in read_by(node) if each.name in one.constants}
     return found
 
 
@@ -48,12 +46,3 @@ def _is_float(array: Array) -> bool:
 def _elements(array: Array) -> bytes:
     """The elements of an array in any order."""
     return hashlib.sha256(np.sort(array, axis=None).tobytes()).digest()
-
-
-def quantised(side: Side) -> Iterator[tuple[NodeProto, NodeProto, Array]]:
-    """Nodes that quantise, those that bring their numbers back, and the scales of these."""
-    for node in side.nodes:
-        if node.op_type == "DequantizeLinear":
-            maker, scale = side.maker.get(node.input[0]), side.constants.get(node.input[1])
-            if maker is not None and maker.op_type == "QuantizeLinear" and scale is not None:
-                yield maker, node, scale

@@ -22,6 +22,7 @@ from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.explaining import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import AXES, Side
+from portable_nn.comparison.steps import unpacked
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -107,7 +108,7 @@ def diff(
         return found
     if not found.partings or aligned is None:
         return replace(found, notes=(*found.notes, f"{repro}: not written, as no nodes are found that differ"))
-    write_case(Path(repro), aligned, found.partings[0], (found.a, found.b))
+    write_case(Path(repro), aligned, (found.a, found.b))
     return found
 
 
@@ -135,7 +136,7 @@ def _compared(
     if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
     first, second = _subjects(a, b, inputs, seed)
-    one, other = Side(first), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    one, other = _sides(first, second, runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
@@ -158,12 +159,22 @@ def _compared(
         verdict,
         reason=reason,
         partings=tuple(found.partings),
-        outputs=outputs,
+        outputs=dict(zip(one.outputs, outputs.values(), strict=True)),
         notes=(*left, *notes),
         matched=(len(found.given), len(other.dependent)),
         pairs=tuple(found.pairs()),
     )
+    if found.one is other:
+        result = result.turned(len(found.met.intersection(other.dependent)))
     return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _sides(first: Subject, second: Subject, runtime_b: str | None) -> tuple[Side, Side]:
+    """Both models; of one that is quantised, and the other not, each number that a whole one stands for is a value."""
+    one, other = Side(first, "A"), Side(second) if runtime_b is None else side_in(runtime_b, second)
+    if runtime_b is not None or one.is_quantised == other.is_quantised:
+        return one, other
+    return (Side(unpacked(first), "A"), other) if one.is_quantised else (one, Side(unpacked(second)))
 
 
 def _in_runtime(found: Diff, side: Elsewhere, rounds: Sequence[Feeds]) -> Diff:
@@ -174,7 +185,8 @@ def _in_runtime(found: Diff, side: Elsewhere, rounds: Sequence[Feeds]) -> Diff:
     if found.verdict == "parted" or (found.verdict == "same" and not side.fault):
         return found
     reason = f"{side.runs_in} does not run the model as it is ({side.fault})" if side.fault else found.reason
-    first = side.first(rounds, Tolerance(0.0, FAR))
+    side.limits = side.limits._replace(tolerance=Tolerance(0.0, FAR))
+    first = next(filter(None, map(side.first, rounds)), "")
     return replace(found, verdict="undecided", reason=f"{reason}; first at {first}" if first else reason)
 
 
@@ -182,6 +194,8 @@ def _aligned(
     one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]], seed: int
 ) -> tuple[Alignment, dict[str, Difference], tuple[str, ...]]:
     """Both models side by side, the differences of their outputs, and a note where values had to be drawn."""
+    if one.is_quantised and not (other.is_quantised or isinstance(other, Elsewhere)):
+        one, other, rounds = other, one, rounds[::-1]
     found = Alignment(one, other, rounds)
     found.align()
     outputs = _differences(one, other, found.theirs, found.plain)
@@ -194,11 +208,6 @@ def _aligned(
 
 def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool) -> tuple[Verdict, str]:
     first = next(iter(found.partings), None)
-    if first and found.one.steps:
-        return (
-            "undecided",
-            f"at {first.nodes_b[-1]} they differ, and A is quantised: the other way round, more is known",
-        )
     if first and drawn and first.value_b in found.saturated:
         where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
         return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
@@ -223,6 +232,7 @@ def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iter
         if name in found.given and gap.is_open:
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
+    yield from found.open_ends()
     yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
     for name, difference_of_output in outputs.items():
         far = FAR_IN_STEPS if found.steps else FAR

@@ -15,8 +15,9 @@ from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.runtime import runtime
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import either
+from portable_nn.onnx.verification.differences import largest_gap
 from portable_nn.onnx.writing import to_bytes
-from portable_nn.runtimes.checking import LIMITS, Trial, jobs_of, rows_of, run_all
+from portable_nn.runtimes.checking import LIMITS, Limits, Trial, jobs_of, run_all
 from portable_nn.runtimes.forms import OnnxForm
 from portable_nn.runtimes.processes import Answer, Job
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
@@ -25,8 +26,6 @@ from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-    from portable_nn.onnx.verification.differences import Tolerance
 
 LEVELS: Final[Mapping[str, str]] = {
     "onnxruntime-basic": "ORT_ENABLE_BASIC",
@@ -72,9 +71,9 @@ class Elsewhere(Side):
         refused: by value, why it does not compute that alone.
     """
 
-    def __init__(self, subject: Subject, runtime_name: str) -> None:
+    def __init__(self, subject: Subject, runtime_name: str, limits: Limits = LIMITS) -> None:
         super().__init__(subject)
-        self.runtime_name, self.runtime = runtime_name, RUNTIMES[runtime_name]
+        self.runtime, self.limits = RUNTIMES[runtime_name], limits
         self.runs_in = f"{self.runtime.title} {self.runtime.version}"
         self.fault, self.refused = "", dict[str, str]()
         self._answers = dict[Key, Answer]()
@@ -96,16 +95,48 @@ class Elsewhere(Side):
             found[place][name] = array.astype(found[place][name].dtype, copy=False)
         return found
 
-    def first(self, rounds: Sequence[Feeds], tolerance: Tolerance) -> str:
-        """The first node at which the model as it is fails or differs, from the inputs on, as in ``check_runtimes``."""
-        trial = Trial(None, self.subject, rounds, self.subject.expected(rounds))
-        return rows_of(self.runtime_name, [trial], LIMITS._replace(tolerance=tolerance), locate=True)[0].node
+    def first(self, feeds: Feeds) -> str:
+        """The first node up to which the model, cut there, fails or differs, as where several nodes are made one.
+
+        Found by bisection of the nodes before an output in their order, and then once more before each input of the
+        node found.
+        """
+        known, ends = {**feeds, **super().run([feeds], {})[0], **self.subject.values(feeds)}, set[str]()
+        tried = dict[str, bool]()
+
+        def good(name: str) -> bool:
+            if name not in tried:
+                tried[name] = self._agrees(name, known)
+            return tried[name]
+
+        value = next((name for name in self.outputs if name in self.maker and not good(name)), None)
+        found = ""
+        while value is not None:
+            way = self.before([value], ends)
+            low, high = -1, len(way) - 1
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if good(way[middle]) else (low, middle)
+            found = self.label(way[high])
+            value = next((name for name in self.reads(way[high]) if name in way[:high] and not good(name)), None)
+        return found
+
+    def _agrees(self, name: str, known: Mapping[str, Array]) -> bool:
+        """True if the runtime computes a value as it is ``known``, of the part of the model up to it."""
+        part = self.part(name, known, ())
+        if not part.graph.input:
+            return True
+        port = Port(name, known[name].dtype.name, known[name].shape)
+        feeds = {each.name: known[each.name] for each in part.graph.input}
+        [[answer]] = run_all(self.runtime, [self._jobs(part, [feeds], port)], self.limits)
+        far = (largest_gap(found[name], known[name]) for found in answer.outputs)
+        return answer.outcome == "ran" and max(far) <= self.limits.tolerance.allowed(known[name])
 
     def _whole(self, rounds: Sequence[Feeds], found: Values) -> list[tuple[str, int, Array]]:
         """The outputs of the model as it is, if need be with numbers for all sizes."""
         trial, form = Trial(None, self.subject, rounds, found), self.subject.form(self.runtime)
         for make in (trial.whole, trial.fixed):
-            [answers] = run_all(self.runtime, [jobs_of(form, make)], LIMITS)
+            [answers] = run_all(self.runtime, [jobs_of(form, make)], self.limits)
             failed = [each for each in answers if each.outcome != "ran"]
             self.fault = f"{failed[0].outcome}: {failed[0].reason}" if failed else ""
             if not failed:
@@ -141,7 +172,7 @@ class Elsewhere(Side):
             keys[key := (name, sha256(f"{places}".encode() + data).digest())] = places
             if key not in self._answers:
                 waiting[key] = part, feeds, Port(name, known[name].dtype.name, known[name].shape)
-        ran = run_all(self.runtime, [self._jobs(*each) for each in waiting.values()], LIMITS)
+        ran = run_all(self.runtime, [self._jobs(*each) for each in waiting.values()], self.limits)
         self._answers |= {key: answer for key, [answer] in zip(waiting, ran, strict=True)}
         self.refused |= {key[0]: self._answers[key].reason for key in keys if self._answers[key].outcome != "ran"}
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -48,6 +48,10 @@ class Parting(NamedTuple):
     guaranteed: float
     likely: float
     why: str = ""
+
+    def turned(self) -> Parting:
+        """The same with the models in the other order."""
+        return Parting(self.nodes_b, self.nodes_a, self.value_b, self.value_a, *self[4:])
 
     @property
     def shown(self) -> str:
@@ -122,6 +126,12 @@ class Diff:
     def same(self) -> bool:
         """True if no difference was found, or none that rounding does not explain."""
         return self.verdict in ("identical", "same")
+
+    def turned(self, matched: int) -> Diff:
+        """The same with the nodes of both in the other order, where so many values of the other model are matched."""
+        partings = tuple(each.turned() for each in self.partings)
+        pairs = tuple(each._replace(a=each.b, b=each.a) for each in self.pairs)
+        return replace(self, partings=partings, pairs=pairs, matched=(matched, self.matched[1]))
 
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows."""

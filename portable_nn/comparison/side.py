@@ -31,7 +31,10 @@ AXES: Final = 5
 COMPUTED: Final = " (computed)"
 """Added to the name of a value where it is computed: its own name is that of the input for those that read it."""
 
-_NO_ARRAY: Final = re.compile("(?<!Reverse)Sequence|^Optional|^String|^ZipMap")
+PUT: Final = " (put) "
+"""In the name of a node that was put behind another one, after the name of that."""
+
+_NO_ARRAY: Final = re.compile("^Sequence(?!At|Length)|^SplitToSequence|^Optional|^String|^ZipMap")
 """The names of operators that make no arrays of numbers."""
 
 _DRAWS: Final = ("Random", "Bernoulli", "Multinomial")
@@ -46,6 +49,7 @@ class Side:
 
     Attributes:
         subject: the model, its inputs and outputs.
+        letter: A or B, as messages call it.
         nodes: its nodes, without constants, in order.
         read_by: the values that each node reads, also in its bodies, by its ``id``.
         maker: the node that makes each value, and ``place`` where that stands.
@@ -55,13 +59,14 @@ class Side:
 
     runs_in, steps = "", False
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, letter: str = "B") -> None:
         from portable_nn.onnx.opsets.support import reads
 
-        self.subject, self.name, self.model = subject, subject.name, subject.model
+        self.subject, self.name, self.model, self.letter = subject, subject.name, subject.model, letter
         self.nodes = [node for node in self.model.graph.node if node.op_type != "Constant"]
         self.read_by: dict[int, tuple[str, ...]] = {id(node): tuple(dict.fromkeys(reads(node))) for node in self.nodes}
         self.maker: dict[str, NodeProto] = {name: node for node in self.nodes for name in node.output if name}
+        self.named = {self.node_name(name): node for name, node in reversed(self.maker.items())}
         self.place = {name: place for place, node in enumerate(self.nodes) for name in node.output}
         self.inputs = tuple(port.name for port in subject.inputs)
         self.input_types = {port.name: port.dtype for port in subject.inputs}
@@ -91,12 +96,15 @@ class Side:
 
     def label(self, value: str) -> str:
         """The node that makes a value, as messages name it: by its name, or by that of its first output."""
-        node = self.maker[value]
-        return f"'{node.name or node.output[0]}' ({node.op_type})"
+        return f"'{self.node_name(value)}' ({self.shown(value).op_type})"
+
+    def shown(self, value: str) -> NodeProto:
+        """The node that makes a value, or the one behind which it was put."""
+        return self.named[self.node_name(value)]
 
     def node_name(self, value: str) -> str:
         """The name of the node that makes a value, or that of its first output."""
-        return self.maker[value].name or self.maker[value].output[0]
+        return (self.maker[value].name or self.maker[value].output[0]).partition(PUT)[0]
 
     @cached_property
     def constants(self) -> dict[str, Array]:

@@ -166,18 +166,23 @@ def node_difference(one: Side, other: Side, a: str, b: str) -> str:
     """The difference of the nodes that make a value of each model, where that can be said in a few words."""
     if a not in one.maker:
         return ""
-    first, second = one.maker[a], other.maker[b]
+    first, second = one.shown(a), other.shown(b)
     if first.op_type != second.op_type:
-        return f"{first.op_type} in A, {second.op_type} in B"
+        return by_letter(one, other, first.op_type, second.op_type)
     ours, theirs = attributes(one, first), attributes(other, second)
-    differing = [*(f"{each} in A" for each in ours if each not in theirs)]
-    differing += [f"{each} in B" for each in theirs if each not in ours]
+    differing = [*(f"{each} in {one.letter}" for each in ours if each not in theirs)]
+    differing += [f"{each} in {other.letter}" for each in theirs if each not in ours]
     if differing:
         return ", ".join(text for text in differing if BODY not in text)
     if len(second.input) < len(first.input):
-        return f"without '{first.input[len(second.input)]}' in B"
+        return f"without '{first.input[len(second.input)]}' in {other.letter}"
     pairs = zip(map(one.constants.get, first.input), map(other.constants.get, second.input), strict=False)
     return _largest(dict(zip(second.input, pairs, strict=False)))
+
+
+def by_letter(one: Side, other: Side, mine: str, theirs: str) -> str:
+    """Words on each of two models, in the order of their letters."""
+    return ", ".join(sorted((f"{mine} in {one.letter}", f"{theirs} in {other.letter}"), key=lambda text: text[-1]))
 
 
 def _largest(pairs: Mapping[str, tuple[Array | None, Array | None]]) -> str:

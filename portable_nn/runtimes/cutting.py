@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from portable_nn.core.tensors import Array
 from portable_nn.runtimes.task import Port
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, ValueInfoProto
-
-
-class Step(NamedTuple):
-    """A node: its name, its operator, the names that it reads, and its output that others depend on."""
-
-    name: str
-    operator: str
-    inputs: tuple[str, ...]
-    value: str
-
-    def __str__(self) -> str:
-        return f"'{self.name}' ({self.operator})"
-
-
-def steps(graph: GraphProto, value: str) -> list[Step]:
-    """The nodes that a value depends on, in order, with that which computes it."""
-    from portable_nn.onnx.opsets.support import needed_nodes, reads
-
-    nodes = needed_nodes(graph, [value])
-    needed = {value, *(name for node in nodes for name in reads(node))}
-    made = [next(name for name in node.output if name in needed) for node in nodes]
-    pairs = zip(nodes, made, strict=True)
-    return [Step(node.name or name, node.op_type, tuple(reads(node)), name) for node, name in pairs]
+    from onnx import ModelProto, ValueInfoProto
 
 
 def cut(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -18,7 +19,6 @@ from portable_nn.format.meaning import InputInfo
 from portable_nn.network import Network
 from portable_nn.opening.kinds import open_model
 from portable_nn.opening.onnx_file import OnnxFile
-from portable_nn.runtimes.cutting import cut
 from portable_nn.runtimes.forms import Form, NetworkForm, OnnxForm
 from portable_nn.runtimes.table import Runtime
 from portable_nn.runtimes.task import Port
@@ -84,7 +84,11 @@ class Subject:
 
         if isinstance(self.network, Network):
             return [run_numpy(self.network.graph, self.network.parameters, each) for each in feeds]
-        return [self._in_onnxruntime(self.model, each) for each in feeds]
+        from portable_nn.onnx.session import Session
+        from portable_nn.onnx.writing import to_bytes
+
+        session = Session(to_bytes(self.model), where=self.name, threads=1, limit=self.limit)
+        return [session.run(each) for each in feeds]
 
     def form(self, runtime: Runtime) -> Form | str:
         """The model as a runtime is given it, or the reason why there is none."""
@@ -92,21 +96,16 @@ class Subject:
             return OnnxForm(self.model)
         return NetworkForm(self.network) if isinstance(self.network, Network) else self.network
 
-    def part_values(self, name: str, feeds: Feeds) -> dict[str, Array]:
-        """A value on the way: in numpy where the network has it, otherwise what onnxruntime computes of the model."""
+    def values(self, feeds: Feeds) -> dict[str, Array]:
+        """All values as numpy computes them; none where it has no network."""
         from portable_nn.engines.once import run_numpy
 
-        if isinstance(self.network, Network) and any(name in node.outputs for node in self.network.graph.nodes):
-            return run_numpy(self.network.graph, self.network.parameters, feeds, (name,))
-        part = cut(self.model, name)
-        taken = {each.name for each in part.graph.input}
-        return self._in_onnxruntime(part, {key: array for key, array in feeds.items() if key in taken})
-
-    def _in_onnxruntime(self, model: ModelProto, feeds: Feeds) -> dict[str, Array]:
-        from portable_nn.onnx.session import Session
-        from portable_nn.onnx.writing import to_bytes
-
-        return Session(to_bytes(model), where=self.name, threads=1, limit=self.limit).run(feeds)
+        if not isinstance(self.network, Network):
+            return {}
+        graph = self.network.graph
+        return run_numpy(
+            graph, self.network.parameters, feeds, [*filter(None, chain(*(node.outputs for node in graph.nodes)))]
+        )
 
 
 def subject_of(model: str | Path | Network | ModelProto, *, edited: bool = False) -> Subject:

@@ -16,7 +16,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.catalog import SHIPPED
-from portable_nn.cli import steps, train
+from portable_nn.cli import _command, steps, train
 from portable_nn.cli.tables import TableOptions
 from portable_nn.core import names
 from portable_nn.core.names import ACTIVATIONS
@@ -565,6 +565,7 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
     monkeypatch.setitem(OPTIMIZERS, "steepest", OPTIMIZERS["sgd"])
     importlib.reload(steps)
     importlib.reload(train)
+    _command.cache_clear()
     try:
         assert "sgd|rmsprop|adam|adamw|amsgrad|lion|steepest" in run("train", "--help-all").out
         options = ["--optimizer", "steepest:momentum=0.9", "--epochs", "1"]
@@ -573,11 +574,10 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
         monkeypatch.undo()
         importlib.reload(steps)
         importlib.reload(train)
+        _command.cache_clear()
 
 
 def test_train_and_tune_share_their_options(run):
-    from portable_nn.cli import _command
-
     train, tune = ({option for each in _command(name).params for option in each.opts} for name in ("train", "tune"))
     tables = {f"--{name}" for name in TableOptions.__dataclass_fields__}
     assert train - tune == {"layers", "--activation", "--standardise", *tables}

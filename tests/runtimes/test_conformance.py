@@ -9,7 +9,7 @@ import conformance
 import pytest
 
 from portable_nn import layers
-from portable_nn.runtimes.checking import rows_of, trial_of
+from portable_nn.runtimes.checking import trial_of, verdicts_of
 from portable_nn.runtimes.table import RUNTIMES
 
 MEASURED = json.loads(conformance.MEASURED.read_bytes())
@@ -41,7 +41,7 @@ def test_a_third_of_the_layers_are_as_on_the_page(name: str) -> None:
         pytest.skip(RUNTIMES[name].needs)
     chosen = [*conformance.cases()][::3]
     trials = [trial_of(conformance.network(layer, shape), 0) for _, layer, shape in chosen]
-    rows = rows_of(name, trials, conformance.LIMITS, locate=False)
+    rows = [each.row for each in verdicts_of(name, trials, conformance.LIMITS)]
     found = {f"{group}|{layer}": row.state for (group, layer, _), row in zip(chosen, rows, strict=True)}
     cells = {key: MEASURED[name]["cells"][key]["state"] for key in found}
     if name in BY_PROCESSOR:

@@ -33,7 +33,7 @@ class Tolerance(NamedTuple):
         """The largest allowed difference to an element of ``array``, an output."""
         return self.atol + max(self.rtol, LAST_DIGITS * precision(array)) * magnitude(array)
 
-    def allowed_within(self, array: Array, spread: float, floor: float = 0.0, terms: float = 0.0) -> float:
+    def allowed_within(self, array: Array, spread: float, floor: float, terms: float) -> float:
         """The largest allowed difference to an element of ``array``, a value on the way.
 
         Both tolerances are relative to its ``spread`` over the inputs; added are the last digits of its largest

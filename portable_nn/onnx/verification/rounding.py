@@ -28,7 +28,17 @@ from portable_nn.onnx.reading import decides_shapes
 from portable_nn.onnx.storage.tensors import literal
 from portable_nn.onnx.verification.conditioning import only_narrow, wide_node
 from portable_nn.onnx.verification.differences import gaps
-from portable_nn.operators import InvalidNode, OperatorContext, Symbol, Type, emit, infer, integers, known_operator
+from portable_nn.operators import (
+    InvalidNode,
+    OperatorContext,
+    Symbol,
+    Type,
+    emit,
+    infer,
+    integers,
+    known_operator,
+    lookup,
+)
 from portable_nn.operators.costs import multiply_adds, volume
 from portable_nn.operators.inference import add_types
 from portable_nn.operators.linear.fourier import transform
@@ -107,14 +117,11 @@ def _outputs(graph: Graph, known: dict[str, Bounded], *, steps: bool = False) ->
     shapes = {value.name: known[value.name].value.shape for value in graph.inputs}
     scope = Scope.of(graph, dict(infer(graph, shapes).types))
     for node in graph.nodes:
-        if steps and is_quantised(node.operator):
-            known[node.outputs[0]] = _stepped(node, known, scope)
-        else:
-            _add(node, known, scope)
+        (_add_stepped if steps and is_quantised(node.operator) else _add)(node, known, scope)
     return {name: known[name] for name in graph.outputs}
 
 
-_QUANTISED: Final = re.compile("^(De|Dynamic)?[Qq]uantizeLinear$|QLinear|(MatMul|Conv)Integer|^QGemm$")
+_QUANTISED: Final = re.compile("^(De|Dynamic)?[Qq]uantize|QLinear|(MatMul|Conv)Integer|^QGemm$")
 
 
 def is_quantised(operator: str) -> bool:
@@ -122,32 +129,79 @@ def is_quantised(operator: str) -> bool:
     return _QUANTISED.search(operator) is not None
 
 
-def _stepped(node: Node, known: Mapping[str, Bounded], scope: Scope) -> Bounded:
-    """A number in steps before it is rounded to a whole one, or the number that it stands for: off by half a step.
+def _add_stepped(node: Node, known: dict[str, Bounded], scope: Scope) -> None:
+    """Add what a quantised node computes, where whole numbers are the real ones that were rounded to them.
 
-    What saturates has no such error: that is not explained.
+    Products of whole numbers are exact: they are bounded as the products of floats that they are made of.
     """
-    if node.operator not in ("QuantizeLinear", "DequantizeLinear") or node.attributes.get("block_size"):
-        raise Unbounded(str(node))
+    if rule := _STEPPED.get(node.operator.removesuffix("Linear")):
+        known |= zip(node.outputs, rule(node, known, scope), strict=False)
+        return
+    form = lookup(node.operator).lowering
+    for part in scope.spliced(node, form) if form else ():
+        if part.operator == "Cast":  # Into another type, without a rounding.
+            x = known[part.inputs[0]]
+            known[part.outputs[0]] = Bounded(x.value.astype(np.float64), x.errors)
+        elif is_quantised(part.operator):
+            _add_stepped(part, known, scope)
+        else:
+            _add(part, known, scope, (node.operator,))
+
+
+def _beside(node: Node, known: Mapping[str, Bounded]) -> tuple[Bounded, Array, Array]:
+    """The number in a node, its scale and its zero point."""
     x, *settings = (known[name] for name in node.inputs if name)
     axis, rank = node.attributes.get("axis", 1), x.value.ndim
     around = [1] * rank
     if rank and isinstance(axis, int):
         around[axis % rank] = -1
+    if node.attributes.get("block_size"):
+        raise Unbounded(str(node))
     scale, zero = (
         each.value.astype(np.float64).reshape(around if each.value.size > 1 else ()) for each in (*settings, _ZERO)[:2]
     )
-    if node.operator == "DequantizeLinear":
-        errors = x.errors if x.value.dtype.kind == "f" else np.full((2, *x.value.shape), 0.5)
-        value = (x.value.astype(np.float64) - zero) * scale
-        return Bounded(value, errors * scale + UNIT * np.abs(value))
+    return x, scale, zero
+
+
+def _to_steps(node: Node, known: Mapping[str, Bounded], scope: Scope) -> list[Bounded]:
+    """A number in steps before it is rounded to a whole one: off by half a step.
+
+    What saturates has no such error: that is not explained, unless the number is given, and so compared before.
+    """
+    x, scale, zero = _beside(node, known)
     value, kind = x.value / scale + zero, np.dtype(scope.types[node.outputs[0]].dtype)
     if kind.kind not in "iu":
         raise Unbounded(str(node))
     limits = np.iinfo(kind)
-    inside = (value > limits.min - 0.5 - STEP) & (value < limits.max + 0.5 + STEP)
-    return Bounded(value, x.errors / scale + 0.5 * inside + STEP)
+    beyond = np.maximum(value - limits.max, limits.min - value) - 0.5 - STEP
+    half = np.where(beyond < 0, 0.5, 0.0 if x.errors.any() else beyond + 0.5)
+    return [Bounded(value, x.errors / scale + half + STEP)]
 
+
+def _from_steps(node: Node, known: Mapping[str, Bounded], scope: Scope) -> list[Bounded]:
+    """The number that one in steps stands for."""
+    x, scale, zero = _beside(node, known)
+    value = (x.value.astype(np.float64) - zero) * scale
+    return [Bounded(value, x.errors * scale + UNIT * np.abs(value))]
+
+
+def _to_own_steps(node: Node, known: Mapping[str, Bounded], scope: Scope) -> list[Bounded]:
+    """A number in steps of its own range, with their scale and zero point."""
+    x = known[node.inputs[0]]
+    low, high = (float(found(x.value, initial=0.0)) for found in (np.min, np.max))
+    scale = (high - low) / 255 or 1.0
+    zero = np.asarray(round(-low / scale))
+    off = 2 * x.errors.reshape(2, -1).max(axis=1, initial=0.0) / 255 + UNIT * scale
+    errors = (x.errors + off.reshape(2, *[1] * x.value.ndim) * np.abs(x.value) / scale) / scale + 0.5 + STEP
+    return [Bounded(x.value / scale + zero, errors), Bounded(np.asarray(scale), off), exact(zero)]
+
+
+_STEPPED: Final[Mapping[str, Callable[[Node, Mapping[str, Bounded], Scope], list[Bounded]]]] = {
+    "Quantize": _to_steps,
+    "Dequantize": _from_steps,
+    "DynamicQuantize": _to_own_steps,
+}
+"""Operators between numbers and their steps, without what their names end in."""
 
 STEP: Final = 1e-4
 """The share of a step by which its end may be off, as quotients are rounded."""
@@ -165,7 +219,7 @@ def _constant(node: Node) -> Array:
 
 def exact(array: Array, off: float = 0.0) -> Bounded:
     """A value without an error, or ``off`` by so much in each element."""
-    value = array.astype(np.float64) if array.dtype.kind == "f" else array
+    value = array.astype(np.float64) if array.dtype.kind == "f" or off else array
     return Bounded(value, np.full((2, *value.shape), off))
 
 

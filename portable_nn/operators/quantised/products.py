@@ -38,7 +38,7 @@ from portable_nn.operators.base import (
     register,
 )
 from portable_nn.operators.differentiation import gradients
-from portable_nn.operators.quantised.scales import REAL, saturated, within
+from portable_nn.operators.quantised.scales import REAL, saturated
 from portable_nn.operators.registry import Compiled
 from portable_nn.operators.spatial.window import ATTRIBUTES
 
@@ -268,9 +268,7 @@ def _lowering(product: _Product) -> Callable[..., Symbol]:
         if product.bias is not None and given[product.bias] is not None:
             sums = sums + cast(_laid(given[product.bias], rank, 1), "float64")
         scaled = cast(sums, "float32") * _scale(product, given, rank)
-        point = inputs[product.point]
-        assert point is not None
-        return within(emit("Round", scaled) + cast(_laid(point, rank, None), "float32"), point.dtype)
+        return emit("QuantizeLinear", scaled, constant(1.0, "float32"), inputs[product.point])
 
     return lowering
 
