@@ -135,6 +135,10 @@ def endings(*, written: bool = False) -> list[str]:
     return list(dict.fromkeys(ending for table in tables for ending in table))
 
 
+WAYS_OUT: Final = {"prove_training": ": no training is there to compare with; without it, the outputs are compared"}
+"""What is said beside of some options."""
+
+
 def check_options(function: Callable[..., Any], title: str, given: Mapping[str, Any], flags: Mapping[str, str]) -> None:
     """Raise ``UsageError`` for an argument in ``given`` that a converter's function does not take.
 
@@ -149,7 +153,7 @@ def check_options(function: Callable[..., Any], title: str, given: Mapping[str, 
         flag = flags.get(name, "--" + name.replace("_", "-"))
         owners = [each.title for each in converters().values() if name in _options(each, writing=writing)]
         of = f"is an option of {either(owners)}, not" if owners else "is no option"
-        raise UsageError(f"{flag} {of} of {title}")
+        raise UsageError(f"{flag} {of} of {title}{WAYS_OUT.get(name, '')}")
 
 
 def _options(each: Converter, *, writing: bool) -> set[str]:

@@ -36,7 +36,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-QUICK_CASES = 6
+QUICK_CASES = 4
 """How many cases of one test are quick, where it has more: the rest of a grid is long."""
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
@@ -63,7 +63,7 @@ def quick_cases(grid: Sequence[pytest.Item]) -> Sequence[pytest.Item]:
     The first case for each word of ``@pytest.mark.quick``; without that, the first values of all arguments together,
     then the second ones, and so on, from the beginning again where an argument has no more: of a table, the first rows.
     """
-    if len(grid) <= QUICK_CASES:
+    if len(grid) == 1:
         return grid
     if marker := grid[0].get_closest_marker("quick"):
         words = {word: re.compile(rf"[\[-]{word}(?![a-zA-Z])") for word in marker.args}
@@ -71,6 +71,8 @@ def quick_cases(grid: Sequence[pytest.Item]) -> Sequence[pytest.Item]:
         if unknown := [word for word, item in found.items() if item is None]:
             raise pytest.UsageError(f"{grid[0].nodeid}: no case is called {', '.join(unknown)}: mend its mark 'quick'")
         return [item for item in found.values() if item]
+    if len(grid) <= QUICK_CASES:
+        return grid
     values = defaultdict[str, dict[int, int]](dict)
     rows = [
         {name: values[name].setdefault(id(value), len(values[name])) for name, value in item.callspec.params.items()}

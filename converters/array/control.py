@@ -1,4 +1,4 @@
-"""Branches and loops in numpy: their bodies are functions, which are written before the line that calls them."""
+"""Branches and loops: their bodies are functions, which are written before the line that calls them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from portable_nn.converters.array.use import ArrayUse, Row, tuple_of
 from portable_nn.operators import Type
 from portable_nn.operators.control.bodies import bodies_of
 from portable_nn.operators.control.branches import taken
-from portable_nn.operators.control.loops import scan_of
+from portable_nn.operators.control.loops import loop_of, scan_of
 
 
 def _branch(use: ArrayUse) -> str:
@@ -19,9 +19,7 @@ def _branch(use: ArrayUse) -> str:
 
 def _empty(use: ArrayUse, types: Sequence[Type]) -> str:
     """Arrays of no turns, as a loop without any makes them."""
-    names = ("bool_" if dtype == "bool" else dtype for dtype, _, _ in types)
-    shapes = (tuple_of([use.size(dim) for dim in shape]) for _, shape, _ in types)
-    return tuple_of([f"np.zeros({shape}, np.{name})" for shape, name in zip(shapes, names, strict=True)])
+    return tuple_of([use.zeros(tuple_of([use.size(dim) for dim in type.shape]), type.dtype) for type in types])
 
 
 def _called(use: ArrayUse, text: str) -> str:
@@ -31,7 +29,10 @@ def _called(use: ArrayUse, text: str) -> str:
 def _loop(use: ArrayUse) -> str:
     stop = bodies_of(use)["body"].places.start
     states = tuple_of([use.x(place) for place in range(2, stop)])
+    turns = loop_of(use).turns
     counts = f"{use.optional(0)}, {use.optional(1, 'True')}"
+    if turns is not None and use.knows(0):
+        counts = f"{use.size(turns)}, None"
     empty = _empty(use, use.results[stop - 2 :])
     return _called(use, f"loop({use.function('body')}, {counts}, {states}, {empty})")
 

@@ -39,9 +39,11 @@ class ArrayUse(OperatorContext):
 
     def function(self, name: str) -> str:
         """The function that a body is. Raises ``RefusalError`` where the code base has none."""
-        if name not in self._functions:
-            raise RefusalError("bodies of branches and loops are written in numpy alone")
-        return self._functions[name]
+        return self._functions.get(name) or refuse("its bodies are not written in this code base")
+
+    def zeros(self, shape: str, dtype: str) -> str:
+        """An array of zeros, of a shape that is an expression."""
+        return f"np.zeros({shape}, np.{'bool_' if dtype == 'bool' else dtype})"
 
     def x(self, index: int = 0) -> str:
         """The expression of an input that is there."""

@@ -7,10 +7,9 @@ from typing import Any, Final, NamedTuple, TypeGuard
 
 from portable_nn.converters.keras.functional import Functional
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS
-from portable_nn.converters.keras.layers.channels import by_axes
 from portable_nn.converters.keras.own import MODELS, foreign, is_operation, own_faults
 from portable_nn.converters.keras.side import clean
-from portable_nn.converters.keras.spec import Held, Spec, Weights, described, snake_case
+from portable_nn.converters.keras.spec import Held, Spec, Weights, by_axes, described, snake_case
 from portable_nn.converters.keras.structures import flat, named
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import GraphError, PortableNNError, RefusalError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,14 +12,14 @@ from portable_nn.converters.array import ROWS as ARRAY
 from portable_nn.converters.source.c_kernels import KERNELS, name_of
 from portable_nn.converters.source.c_memory import Place
 from portable_nn.converters.source.c_operators import ALL_OUTPUTS, ROWS
-from portable_nn.converters.source.c_operators.use import FLOATS, FORMS, CUse
+from portable_nn.converters.source.c_operators.use import FLOATS, FORMS, CUse, loops
 from portable_nn.converters.source.lowered import Use, uses
 from portable_nn.converters.source.words import Identifiers, plain_text, shape_text
 from portable_nn.core.dims import product, spelled
-from portable_nn.core.graph import Dim, Graph, Node, Shape
+from portable_nn.core.graph import Graph, Node, Shape, own_inputs
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.operators import Array, infer, infer_node
+from portable_nn.operators import Array, Type, infer, infer_node
 
 _TAKEN: Final = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
@@ -64,7 +64,12 @@ class Function:
     """The value whose memory a value is; itself, if it has its own."""
 
     def __post_init__(self) -> None:
-        self.types = infer(self.graph).types
+        self.uses = uses(self.graph)
+        self.every = [*_every(self.uses)]
+        bodies = [inner for use in self.every for inner in use.inner.values()]
+        self.types = {**infer(self.graph).types, **dict(each for inner in bodies for each in inner.types.items())}
+        self.ends = {*self.graph.outputs}.union(*(inner.graph.outputs for inner in bodies))
+        self.step = 0
         helpers = {name_of(name, dtype) for name in KERNELS for dtype in FLOATS}
         self.clash = self.path.stem if self.path.stem in helpers else ""  # The file's own name comes first.
         self.names = Identifiers([*TAKEN, *(helpers - {self.clash})], RESERVED)
@@ -72,29 +77,44 @@ class Function:
         self.inputs = {value.name: self.names.of(value.name) for value in self.graph.inputs}
         self.sizes = {name: self.names.of(name, "size") for name in self.up_to}
         self.outputs = {name: self.names.of(name, "output") for name in self.graph.outputs}
-        self.used = {use.node.name: use for use in uses(self.graph)}
         self.arrays = self._constants()
 
     def _constants(self) -> dict[str, Array]:
         """All values that are the same in every run, by name."""
         arrays = {value.name: self.network.parameters[value.name] for value in self.graph.parameters}
-        nodes = tuple(use.node for use in self.used.values() if use.is_constant)
+        nodes = tuple(use.node for use in self.every if use.is_constant)
         names = tuple(name for node in nodes for name in node.outputs if name)
         return arrays | run_numpy(Graph((), names, self.graph.parameters, nodes), arrays, {}) if nodes else arrays
 
-    def write(self) -> None:
-        """Write the statements of all nodes, in order."""
-        nodes = [use.node for use in self.used.values() if not use.is_constant]
-        for step, node in enumerate(nodes):
-            self._write(step, node)
+    def write(self, nested: Callable[[Function, Use], list[str]]) -> None:
+        """Write the statements of all nodes, in order; those with bodies are ``nested``."""
+        self.nested = nested
+        self._run(self.uses)
         for name in dict.fromkeys(self.graph.outputs):
             if self.roots.get(name, name) != name or name in self.arrays or name in self.inputs:
-                self._copy(len(nodes), name)
+                source = self.names.of(name) if name in self.arrays else self.variable(name)
+                self.lines += ["", *self.copy(self.outputs[name], source, self.types[name].shape)]
 
-    def _write(self, step: int, node: Node) -> None:
-        use = self.used[node.name]
+    def _run(self, found: Sequence[Use]) -> None:
+        for use in found:
+            if not use.is_constant:
+                self._write(use)
+                self.step += 1
+
+    def block(self, found: Sequence[Use]) -> list[str]:
+        """The statements of nodes in a body."""
+        around, self.lines = self.lines, []
+        self._run(found)
+        made, self.lines = self.lines, around
+        return made
+
+    def _write(self, use: Use) -> None:
+        node = use.node
         if is_known(use):
-            self._known(step, use)
+            self._known(use)
+            return
+        if use.inner:
+            self.lines += ["", self._comment(use), *self.nested(self, use)]
             return
         whole = node.operator in ALL_OUTPUTS
         if whole:
@@ -102,12 +122,12 @@ class Function:
                 use.context.operator, use.context.types, node.attributes, len(use.context.operator.outputs)
             )
             use = use._replace(results=full)
-        inputs = [self._variable(name, step) if name else "0" for name in node.inputs]
+        inputs = [self.variable(name) if name else "0" for name in node.inputs]
         results = [*node.outputs, *[""] * (len(use.results) - len(node.outputs))]
         outputs = list[str]()
         for place, (name, type) in enumerate(zip(results, use.results, strict=True)):
-            name = name or (f"\0unread\0{node.name}\0{place}" if whole else "")
-            outputs.append(self._result(step, name, type.dtype, product(type.shape)) if name else "")
+            name = name or (f"\0unread\0{self.step}\0{place}" if whole else "")
+            outputs.append(self.result(name, type) if name else "")
         constants = {place: self.arrays[name] for place, name in enumerate(node.inputs) if name in self.arrays}
         made = CUse(use, inputs, outputs, self.sizes, constants)
         ROWS[node.operator](made)
@@ -115,28 +135,32 @@ class Function:
             self._alias(node)
             return
         if made.scratch:
-            name = f"\0scratch\0{node.name}"
-            self.places[name] = Place(made.float_type(), made.scratch[1], step, step)
+            name = f"\0scratch\0{self.step}"
+            self.places[name] = Place(made.float_type(), made.scratch[1], self.step, self.step)
             made.lines = [re.sub(r"\bscratch\b", self.names.of(name), line) for line in made.lines]
         self.kernels |= made.kernels
-        shapes = ", ".join(shape_text(self.types[name].shape) for name in node.outputs if name)
-        says = plain_text(ARRAY[node.operator].words(made.array))
-        self.lines += ["", f"/* {plain_text(node.name)} ({node.operator}) {shapes}: {says}. */", *made.lines]
+        self.lines += ["", self._comment(use), *made.lines]
 
-    def _variable(self, name: str, step: int) -> str:
+    def _comment(self, use: Use) -> str:
+        shapes = ", ".join(shape_text(self.types[name].shape) for name in use.node.outputs if name)
+        says = plain_text(ARRAY[use.node.operator].words(CUse(use, [], [], self.sizes, {}).array))
+        return f"/* {plain_text(use.node.name)} ({use.node.operator}) {shapes}: {says}. */"
+
+    def variable(self, name: str) -> str:
+        """The variable of a value, which is needed up to here."""
         root = self.roots.get(name, name)
         if root in self.places:
-            self.places[root] = self.places[root]._replace(last=step)
+            self.places[root] = self.places[root]._replace(last=self.step)
         if root in self.inputs:
             return self.inputs[root]
         return self.outputs[root] if root in self.outputs and root not in self.arrays else self.names.of(root)
 
-    def _result(self, step: int, name: str, dtype: str, count: Dim) -> str:
+    def result(self, name: str, type: Type) -> str:
         """The variable of a new value: an output of the function, or a place in the shared memory."""
         self.roots[name] = name
         if name in self.outputs:
             return self.outputs[name]
-        self.places[name] = Place(dtype, count, step, step)
+        self.places[name] = Place(type.dtype, product(type.shape), self.step, self.step)
         return self.names.of(name)
 
     def _alias(self, node: Node) -> None:
@@ -145,16 +169,16 @@ class Function:
         self.places.pop(name, None)
         self.roots[name] = self.roots.get(source, source)
 
-    def _known(self, step: int, use: Use) -> None:
+    def _known(self, use: Use) -> None:
         """A value that holds sizes: it is written where a node reads it as data."""
         for name, result in zip(use.node.outputs, use.results, strict=True):
             if not name:
                 continue
-            variable = self._result(step, name, result.dtype, product(result.shape))
+            variable = self.result(name, result)
             made = CUse(use, [], [], self.sizes, {})
-            readers = [node for node in self.graph.nodes if name in node.inputs]
-            is_option = all(is_known(self.used[node.name]) or self._only_sets(node, name) for node in readers)
-            if not is_option or name in self.outputs:
+            readers = [each for each in self.every if name in own_inputs(each.node)]
+            is_option = all(is_known(each) or _only_sets(each, name) for each in readers)
+            if not is_option or name in self.ends:
                 for place, each in enumerate(result.constant or ()):
                     self.lines.append(
                         f"{variable}[{place}] = {made.size(each) if not isinstance(each, float) else int(each)};"
@@ -162,17 +186,24 @@ class Function:
             else:
                 self.places.pop(name, None)
 
-    def _only_sets(self, node: Node, name: str) -> bool:
-        """True if a node reads a value as an option alone."""
-        settings = self.used[node.name].context.operator.settings
-        return all(place in settings for place, each in enumerate(node.inputs) if each == name)
-
-    def _copy(self, step: int, name: str) -> None:
-        """Copy what an output is, where it is not computed in its place."""
-        count = self.count(self.types[name].shape)
-        source = self.names.of(name) if name in self.arrays else self._variable(self.roots.get(name, name), step)
-        self.lines += ["", f"for (int i = 0; i < {count}; ++i)", f"    {self.outputs[name]}[i] = {source}[i];"]
+    def copy(self, target: str, source: str, shape: Shape) -> list[str]:
+        """The statements that copy an array."""
+        return loops([("i", self.count(shape))], f"{target}[i] = {source}[i];")
 
     def count(self, shape: Shape) -> str:
         """The number of elements of a shape, as an expression."""
         return spelled(product(shape), self.sizes, FORMS)
+
+
+def _only_sets(use: Use, name: str) -> bool:
+    """True if a node reads a value as an option alone."""
+    settings = use.context.operator.settings
+    return all(place in settings for place, each in enumerate(use.node.inputs) if each == name)
+
+
+def _every(found: Sequence[Use]) -> Iterator[Use]:
+    """All nodes, each before those of its bodies."""
+    for use in found:
+        yield use
+        for inner in use.inner.values():
+            yield from _every(inner.uses)

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from portable_nn.converters.source.c_control import nested
 from portable_nn.converters.source.c_function import Function
 from portable_nn.converters.source.c_kernels import kernels_in, name_of
 from portable_nn.converters.source.c_memory import arranged, declared, most, work
@@ -33,15 +34,17 @@ _WHOLE: Final = ("long long", "%lld", "%lld")
 
 def text_of(function: Function) -> str:
     """The text of the file."""
-    function.write()
+    function.write(nested)
     body = "\n".join(function.lines)
     helpers = "\n\n".join(kernels_in({each for each in function.kernels if re.search(rf"\b{name_of(*each)}\(", body)}))
     if function.clash:
         call, other = re.compile(rf"\b{function.clash}\("), f"{function.names.new(f'{function.clash}_layer')}("
         helpers = call.sub(other, helpers)
         function.lines = [call.sub(other, line) for line in function.lines]
-    offsets, totals = arranged(function.places, function.up_to)
-    weights = [name for name in function.arrays if re.search(rf"\b{function.names.of(name)}\b", body)]
+    read = {*re.findall(r"\w+", body)}
+    places = {name: place for name, place in function.places.items() if function.names.of(name) in read}
+    offsets, totals = arranged(places, function.up_to)
+    weights = [name for name in function.arrays if function.names.of(name) in read]
     parts = [
         "\n".join(_heading(function, weights, totals)),
         "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>",
@@ -115,9 +118,8 @@ def _function(function: Function, offsets: Mapping[str, int]) -> Iterator[str]:
     yield _signature(function)
     yield "{"
     for name, offset in sorted(offsets.items(), key=lambda each: function.places[each[0]].first):
-        place, variable = function.places[name], function.names.of(name)
-        if re.search(rf"\b{variable}\b", body):
-            yield f"    {C_TYPES[place.dtype]} *const {variable} = {work(place.dtype)} + {offset};"
+        dtype = function.places[name].dtype
+        yield f"    {C_TYPES[dtype]} *const {function.names.of(name)} = {work(dtype)} + {offset};"
     if function.sizes:
         checks = [f"{variable} < 1 || {variable} > {function.up_to[name]}" for name, variable in function.sizes.items()]
         yield ""

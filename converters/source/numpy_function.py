@@ -6,7 +6,7 @@ import keyword
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,22 +15,18 @@ from portable_nn.converters.array.code import WIDTH, folded, names_read
 from portable_nn.converters.array.helpers import sources, words_of_python
 from portable_nn.converters.array.indexing import constant_of
 from portable_nn.converters.array.use import ArrayUse, number
+from portable_nn.converters.source import lowered
 from portable_nn.converters.source.lowered import Use, uses
 from portable_nn.converters.source.words import Identifiers, shape_text
 from portable_nn.core.dims import names_in
-from portable_nn.core.graph import Graph, Node, Tensor, bodies
+from portable_nn.core.graph import Graph, Node, Tensor
 from portable_nn.network import Network
 from portable_nn.operators import Types, infer
-from portable_nn.operators.control.bodies import bodies_of, body_types
-from portable_nn.operators.control.branches import taken
 
 _OWN_WORDS: Final = (
     *("np", "sys", "math", "base64", "Path", "weights", "unpacked", "predict", "main", "sizes", "INPUTS"),
     *("rows_of", "number_of", "CELLS", "ABSENT"),
 )
-
-
-Names: TypeAlias = "Identifiers | Scoped"
 
 
 class Line(NamedTuple):
@@ -46,15 +42,15 @@ class Line(NamedTuple):
 class Function:
     """The function of one network: its lines, and the names of its values."""
 
-    def __init__(self, network: Network, graph: Graph, types: Types | None = None) -> None:
+    def __init__(
+        self, network: Network, graph: Graph, types: Types | None = None, found: Sequence[Use] | None = None
+    ) -> None:
         self.network, self.graph = network, graph
         self.types = infer(graph).types if types is None else types
-        self.uses = uses(graph, self.types)
+        self.uses = uses(graph, self.types) if found is None else found
         made = [use for use in self.uses if use.node.operator == "Constant"]
         self.constants: Mapping[str, Tensor] = {use.node.outputs[0]: constant_of(use.context) for use in made}
-        self.names: Names = Identifiers(
-            [*keyword.kwlist, *keyword.softkwlist, *_OWN_WORDS, *sources(), *words_of_python()]
-        )
+        self.names = Identifiers([*keyword.kwlist, *keyword.softkwlist, *_OWN_WORDS, *sources(), *words_of_python()])
         self.makers = graph.makers()
         self.reads = Counter(name for node in graph.nodes for name in node.inputs)
         self.made = dict[str, tuple[str, str]]()
@@ -71,7 +67,7 @@ class Function:
     def _line(self, use: Use) -> Line:
         node = use.node
         inputs = [self._operand(use, name) if name else None for name in node.inputs]
-        inner = self._inners(use)
+        inner = {name: Inner(self, f"{node.name}_{name}", found) for name, found in use.inner.items()}
         functions = {name: found.name for name, found in inner.items()}
         made, row = ArrayUse(use.context, use.results, inputs, self.sizes, functions), ROWS[node.operator]
         code, says = row.expression(made), row.words(made)
@@ -84,19 +80,6 @@ class Function:
         before = [text for found in inner.values() for text in found.text()]
         reads = names_read("\n".join([*before, code]))
         return Line(makes, reads, f"{target} = {code}", f"{shapes}: {says}", before)
-
-    def _inners(self, use: Use) -> dict[str, Inner]:
-        """The functions of the bodies of a node that may run."""
-        one = taken(use.context) if use.node.operator == "If" else None
-        return {name: self._inner(use, name) for name, _ in bodies(use.node) if one in (None, name)}
-
-    def _inner(self, use: Use, name: str) -> Inner:
-        """The function of a body."""
-        body = bodies_of(use.context)[name]
-        outside = {v.name: use.node.inputs[place] for v, place in zip(body.graph.parameters, body.places, strict=True)}
-        types = {**body_types(use.context, name)}
-        known = {each: self.names.of(value) for each, value in outside.items()}
-        return Inner(self, self.names.new(f"{use.node.name}_{name}"), body.graph, types, known)
 
     def _operand(self, use: Use, name: str) -> str:
         """An input: the variable, or what it is, if that is as simple.
@@ -143,29 +126,14 @@ class Function:
         return [name for name, identifier in self.parameters.items() if identifier in read]
 
 
-class Scoped:
-    """Identifiers inside of a function: of what is ``known`` outside, and of what is made there."""
-
-    def __init__(self, names: Names, scope: str, known: Mapping[str, str]) -> None:
-        self._names, self._scope, self._known = names, scope, known
-
-    def new(self, name: str) -> str:
-        """An identifier that nothing else has."""
-        return self._names.new(name)
-
-    def of(self, name: str, kind: str = "") -> str:
-        """The identifier of a name."""
-        return self._known.get(name) or self._names.of(name, f"{self._scope}/{kind}")
-
-
 class Inner(Function):
     """The function of a body, which reads the variables of those around it."""
 
-    def __init__(self, outer: Function, name: str, graph: Graph, types: Types, known: Mapping[str, str]) -> None:
-        super().__init__(outer.network, replace(graph, inputs=(), parameters=()), types)
-        self.name, self.graph, self.sizes = name, graph, outer.sizes
-        self.names = Scoped(outer.names, name, known)
-        self.inputs, self.parameters = [self.names.of(value.name) for value in graph.inputs], {}
+    def __init__(self, outer: Function, wish: str, body: lowered.Inner) -> None:
+        super().__init__(outer.network, replace(body.graph, inputs=(), parameters=()), body.types, body.uses)
+        self.graph, self.sizes, self.names = body.graph, outer.sizes, outer.names
+        self.name = self.names.new(wish)
+        self.inputs, self.parameters = [self.names.of(value.name) for value in self.graph.inputs], {}
 
     def text(self) -> Iterator[str]:
         """Its lines."""

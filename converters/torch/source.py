@@ -226,9 +226,7 @@ def class_of(network: Network, body: Body, members: Members) -> Iterator[str]:
     arguments = ", ".join(["self", *(f"{name}: Tensor" for name in body.arguments)])
     result = "Tensor" if len(body.results) == 1 else f"tuple[{', '.join(['Tensor'] * len(body.results))}]"
     yield f"\n    def forward({arguments}) -> {result}:"
-    for each in body.statements:
-        line = f"        {', '.join(each.targets)} = {each.expression}"
-        yield f"{line}  # {plain(each.comment)}" if each.comment else line
+    yield from (f"        {line}" for each in body.statements for line in each.lines)
     yield f"        return {', '.join(body.results)}"
 
 

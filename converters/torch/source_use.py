@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
@@ -51,16 +52,23 @@ class Writer(Protocol):
 class Use(ArrayUse):
     """A use of an operator, as its row sees it; inputs are written as ``OPERAND``."""
 
-    def __init__(self, node: Node, types: Types, writer: Writer) -> None:
+    def __init__(
+        self, node: Node, types: Types, writer: Writer, functions: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         inputs = [types[name] if name else None for name in node.inputs]
         context = OperatorContext(lookup(node.operator, node.domain), inputs, node.attributes, len(node.outputs))
         places = [f"«{place}»" if name else None for place, name in enumerate(node.inputs)]
-        super().__init__(context, [types[name] if name else Type("", ()) for name in node.outputs], places, {})
+        results = [types[name] if name else Type("", ()) for name in node.outputs]
+        super().__init__(context, results, places, {}, functions)
         self.node, self.writer = node, writer
 
     def size(self, dim: Dim) -> str:
         """A size as an expression. Raises ``RefusalError`` where it is not known."""
         return self.writer.dim(dim)
+
+    def zeros(self, shape: str, dtype: str) -> str:
+        """A tensor of zeros on the right device."""
+        return f"torch.zeros({shape}, dtype={torch_dtype(dtype)}, {self.device})"
 
     def known(self, index: int) -> tuple[int | float, ...] | None:
         """The numbers of a constant input, or ``None``."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
+from portable_nn.converters.array.code import names_read
 from portable_nn.converters.torch.source_layers import FINDERS
-from portable_nn.converters.torch.source_names import Path, Variables, expression, path_of
+from portable_nn.converters.torch.source_names import Path, Variables, expression, path_of, plain
 from portable_nn.converters.torch.source_recurrent import find, is_recurrent, sequence_of, stacks
 from portable_nn.converters.torch.source_rows import written
 from portable_nn.converters.torch.source_scene import Found, Layer, Scene
@@ -19,13 +20,14 @@ from portable_nn.converters.torch.source_use import OPERAND, Made, Use, torch_dt
 from portable_nn.converters.torch.words import called
 from portable_nn.core.dims import PYTHON, is_name, spelled
 from portable_nn.core.errors import RefusalError
-from portable_nn.core.graph import Dim, Graph, Node, Parameter, Shape, format_shape
+from portable_nn.core.graph import Dim, Graph, Node, Parameter, Shape, bodies, format_shape
 from portable_nn.operators import FLOATS, Array, InvalidNode
+from portable_nn.operators.control.bodies import body_types
+from portable_nn.operators.control.branches import running
+from portable_nn.rewrites.distinct import distinct
 from portable_nn.rewrites.lowering import lower
+from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope
-
-_READ: Final = re.compile(r"(?<![.\w\"])[A-Za-z_]\w*")
-"""Words in an expression that may be variables."""
 
 GONE = "None"
 """The text for a value that only the inside of a layer has; nothing that is left reads it."""
@@ -33,11 +35,24 @@ GONE = "None"
 
 @dataclass
 class Statement:
-    """``targets = expression``."""
+    """``targets = expression``, after the functions that it calls."""
 
     targets: tuple[str, ...]
     expression: str
     comment: str = ""
+    functions: Sequence[str] = ()
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """Its lines."""
+        yield from self.functions
+        line = f"{', '.join(self.targets)} = {self.expression}"
+        yield f"{line}  # {plain(self.comment)}" if self.comment else line
+
+    @property
+    def read(self) -> set[str]:
+        """The variables that it reads."""
+        return names_read("\n".join([*self.functions, self.expression]))
 
 
 @dataclass
@@ -62,7 +77,7 @@ class Body:
     @property
     def helpers(self) -> Collection[str]:
         """The helpers that it calls."""
-        return called("\n".join([*(each.expression for each in self.statements), *self.results]))
+        return called("\n".join([*(line for each in self.statements for line in each.lines), *self.results]))
 
 
 class Writing:
@@ -84,10 +99,11 @@ class Writing:
         tied: Mapping[str, str],
         taken: Collection[str] = (),
     ) -> None:
-        self.graph, self.forbidden = graph, forbidden
-        self.scope = Scope.of(graph)
+        names = Names.beside(graph)
+        self.graph, self.forbidden = replace(graph, nodes=distinct(graph.nodes, names)), forbidden
+        self.scope = Scope.of(self.graph)._replace(names=names)
         self.types = self.scope.types
-        self.scene = Scene(graph, self.types, tied)
+        self.scene = Scene(self.graph, self.types, tied)
         self.paths = dict(paths)
         self.names = Variables({*forbidden, *taken})
         self.values = dict[str, str]()
@@ -106,8 +122,7 @@ class Writing:
             self._bind(value.name, value.shape, first=True)
         self.stacks = stacks(self.scene)
         self.layers = self._accepted()
-        for node in self.graph.nodes:
-            self.body.faults += lower(node, self.scope, self._node, enter=self._enter)
+        self.body.faults += self._faults(self.graph.nodes)
         if not self.body.faults:
             self._finish()
         return self.body
@@ -243,13 +258,40 @@ class Writing:
 
     # -- nodes
 
+    def _faults(self, nodes: Iterable[Node]) -> list[str]:
+        """Write nodes; the faults of those that cannot be written."""
+        return [fault for node in nodes for fault in lower(node, self.scope, self._node, enter=self._enter)]
+
+    def _function(self, node: Node, name: str, graph: Graph) -> tuple[str, list[str]]:
+        """The function that a body is: its name, and its lines. Raises ``RefusalError``."""
+        self.types.update(body_types(self.scope.use(node), name))
+        around, dims = self.body.statements, dict(self.dims)
+        self.body.statements = []
+        arguments = [self.names.fresh(value.name) for value in graph.inputs]
+        self.values.update(zip((value.name for value in graph.inputs), arguments, strict=True))
+        if node.operator == "Loop":  # What counts is on the CPU.
+            self.values[graph.inputs[0].name] = self.statement(arguments[0], f"{arguments[0]}.to(device={self.device})")
+        try:
+            if faults := self._faults(graph.nodes):
+                raise RefusalError(*faults)
+            results = [self.tensor(each) for each in graph.outputs]
+            kept = _needed(self.body.statements, results)
+        finally:
+            self.body.statements, self.dims = around, dims
+        function = self.names.fresh(f"{node.name}_{name}")
+        lines = [*(line for each in kept for line in each.lines), f"return {', '.join(results)}"]
+        return function, [f"def {function}({', '.join(arguments)}):", *(f"    {line}" for line in lines)]
+
     def _node(self, node: Node) -> None:
         """Write a node. Raises ``RefusalError``."""
         self.values.update((name, GONE) for name in node.outputs if name)
         if is_recurrent(node) and node.name in self.stacks and self._is_inside(node):
             return
-        self.use = Use(node, self.types, self)
         try:
+            inner = running(self.scope.use(node)) if any(bodies(node)) else {}
+            found = {name: self._function(node, name, body.graph) for name, body in inner.items()}
+            self.functions = [line for _, lines in found.values() for line in lines]
+            self.use = Use(node, self.types, self, {name: function for name, (function, _) in found.items()})
             self._emit(node, self._made(node, self.use))
         except InvalidNode as fault:
             raise RefusalError(str(fault)) from None
@@ -301,7 +343,7 @@ class Writing:
             return
         targets = tuple(self.names.fresh(name) if name else "_" for name in names)
         comment = next(format_shape(self.types[name].shape) for name in names if name)
-        self.body.statements.append(Statement(targets, made, comment))
+        self.body.statements.append(Statement(targets, made, comment, self.functions))
         for name, target in zip(names, targets, strict=True):
             if name:
                 self.values[name] = target
@@ -322,14 +364,19 @@ class Writing:
     def _finish(self) -> None:
         """Find the outputs, and leave out what leads to none."""
         self.body.results = [self.tensor(name) for name in self.graph.outputs]
-        needed, kept = {word for text in self.body.results for word in _READ.findall(text)}, list[Statement]()
-        for each in reversed(self.body.statements):
-            if needed.intersection(each.targets):
-                needed.update(_READ.findall(each.expression))
-                kept.append(each)
-        for each in kept:
-            each.targets = tuple(name if name in needed else "_" for name in each.targets)
-        self.body.statements = kept[::-1]
-        read = {word for each in kept for word in re.findall(r"self\.(constant_\w+)", each.expression)}
-        read.update(text.removeprefix("self.") for text in self.body.results)
+        self.body.statements = kept = _needed(self.body.statements, self.body.results)
+        text = "\n".join([*(line for each in kept for line in each.lines), *self.body.results])
+        read = set(re.findall(r"\bself\.(constant_\w+)", text))
         self.body.constants = {name: value for name, value in self.body.constants.items() if name in read}
+
+
+def _needed(statements: Iterable[Statement], results: Sequence[str]) -> list[Statement]:
+    """The statements that lead to results, whose other targets are ``_``."""
+    needed, kept = names_read("\n".join(results)), list[Statement]()
+    for each in reversed([*statements]):
+        if needed.intersection(each.targets):
+            needed |= each.read
+            kept.append(each)
+    for each in kept:
+        each.targets = tuple(name if name in needed else "_" for name in each.targets)
+    return kept[::-1]

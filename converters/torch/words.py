@@ -14,7 +14,7 @@ from portable_nn.core.errors import RefusalError
 
 _ALIKE: Final = """
     abs( broadcast_shapes( broadcast_to( ceil( cos( cosh( cumsum( einsum( exp( expm1( flip( floor( fmod( isnan( linalg
-    log( log1p( maximum( minimum( round( sign( sin( sinh( sqrt( tan( tanh( tile( tril( triu( where(
+    asarray( log( log1p( maximum( minimum( round( sign( sin( sinh( sqrt( stack( tan( tanh( tile( tril( triu( where(
     float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64
 """
 """Functions and element types that have the same name in numpy and in PyTorch, where an element type is no function."""
@@ -88,7 +88,7 @@ def helper(name: str) -> str:
         return _own()[name]
     head, body = in_torch(sources()[name]).split("):\n", 1)
     parameters = re.sub(r"\b[a-z]+(?=,|$)", lambda found: f"{found[0]}{_TYPES.get(found[0], '')}", head)
-    return f"{parameters}) -> Tensor:\n{body}"
+    return f"{parameters}) -> {'tuple' if name in ('loop', 'scan') else 'Tensor'}:\n{body}"
 
 
 def helpers(names: Collection[str]) -> list[str]:

@@ -98,12 +98,12 @@ class OpenRow:
     lag: float
 
 
-def judge_open(read: Reading, regime: Regime, tracks: int = 10, count: int = 4_000, seed: int = SEED) -> OpenRow:
-    """Judge what reads a track on ``tracks`` of ``count`` echoes each."""
+def judge_open(read: Reading, regime: Regime, tracks: int, seed: int = SEED) -> OpenRow:
+    """Judge what reads a track on ``tracks`` of 4,000 echoes each."""
     rng = np.random.default_rng([seed, round(10 * regime.mean)])
     errors, found, truth, bounds, singles, deviations = [], [], [], [], [], []
     for _ in range(tracks):
-        sea = open_track(regime, count, rng)
+        sea = open_track(regime, 4_000, rng)
         values = read(speckled(mean_echoes(sea, dtype=np.float32), rng))
         true = np.stack([sea.height, sea.epoch], axis=1)
         errors.append(values[:, :2] - true)
@@ -167,7 +167,7 @@ def peaked_track(count: int, rng: np.random.Generator) -> Peaked:
     return Peaked(echoes, sea, power.max(axis=1) > OUTSTANDING * sea.column("amplitude")[:, 0])
 
 
-def judge_peaks(reads: dict[str, Reading], tracks: int = 10, count: int = 4_000, seed: int = SEED) -> dict[str, float]:
+def judge_peaks(reads: dict[str, Reading], tracks: int, seed: int = SEED) -> dict[str, float]:
     """The root mean squared errors of heights where several peaks stand in an echo, in metres, by what reads it.
 
     And, as ``covered``, the share within one predicted standard deviation of the first of ``reads``.
@@ -176,7 +176,7 @@ def judge_peaks(reads: dict[str, Reading], tracks: int = 10, count: int = 4_000,
     squares: dict[str, list[Array]] = {name: [] for name in reads}
     covered = []
     for _ in range(tracks):
-        track = peaked_track(count, rng)
+        track = peaked_track(4_000, rng)
         for place, (name, read) in enumerate(reads.items()):
             values = read(track.waveforms)[track.peaks]
             error = values[:, 0] - track.sea.height[track.peaks]
@@ -193,11 +193,11 @@ def readings(network: Network) -> dict[str, Reading]:
     return {"track": lambda echoes: np.asarray(network.predict(echoes[np.newaxis])[0]), "single": single.predict}
 
 
-def judge_tracks(network: Network, tracks: int = 10, seed: int = SEED) -> dict[str, float]:
+def judge_tracks(network: Network, tracks: int) -> dict[str, float]:
     """The worst and the mean of it all, by name, of a network that reads tracks."""
     reads = readings(network)
-    rows = [judge_open(reads["track"], regime, tracks, seed=seed) for regime in REGIMES]
-    peaks = judge_peaks(reads, tracks, seed=seed)
+    rows = [judge_open(reads["track"], regime, tracks) for regime in REGIMES]
+    peaks = judge_peaks(reads, tracks)
     return {
         "error_by_bound": float(np.mean([row.error / row.bound for row in rows])),
         "epoch_error_by_bound": float(np.mean([row.epoch for row in rows])),

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, derivatives, mean_echoes
+from portable_nn.models.altimetry.echoes import JASON, Sea, derivatives, mean_echoes
 from portable_nn.operators import Array
 
 
-def information(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:
+def information(sea: Sea, unknowns: int = 3) -> Array:
     """The Fisher information of the first ``unknowns``: (n, unknowns, unknowns).
 
     They are, in this order, height, epoch, amplitude, sin² of the angle, and noise.
     """
-    slopes = derivatives(sea, instrument)
+    slopes = derivatives(sea)
     slopes = np.concatenate([slopes, np.ones_like(slopes[..., :1])], axis=-1)[..., :unknowns]
-    relative = slopes / mean_echoes(sea, instrument)[..., np.newaxis]
-    return np.asarray(instrument.looks * relative.transpose(0, 2, 1) @ relative)
+    relative = slopes / mean_echoes(sea)[..., np.newaxis]
+    return np.asarray(JASON.looks * relative.transpose(0, 2, 1) @ relative)
 
 
-def cramer_rao(sea: Sea, unknowns: int = 3, instrument: Instrument = JASON) -> Array:
+def cramer_rao(sea: Sea, unknowns: int = 3) -> Array:
     """The least covariance of unbiased estimates: (n, unknowns, unknowns), in the order of ``information``."""
-    return np.linalg.inv(information(sea, unknowns, instrument))
+    return np.linalg.inv(information(sea, unknowns))

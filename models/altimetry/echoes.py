@@ -193,25 +193,25 @@ def third_derivative(t: Array, sigma: Array, slope: Array, shape: Array) -> Arra
     return np.asarray(density(t, sigma) * ((x**2 - 1) / sigma**2 + slope * x / sigma + slope**2) - slope**3 * shape)
 
 
-def derivatives(sea: Sea, instrument: Instrument = JASON) -> Array:
+def derivatives(sea: Sea) -> Array:
     """The derivatives of the mean echoes: (n, gates, 4).
 
     By the height and the epoch, per metre, by the amplitude, and by s = sin² ξ of the angle off nadir, in which, other
     than in ξ, the echo is not stationary at 0. ``sea`` must have no skewness.
     """
-    t, sigma, slope, gain = geometry(sea, instrument)
+    t, sigma, slope, gain = geometry(sea, JASON)
     scale = sea.column("amplitude") * gain
     shape, normal = response(t, sigma, slope), density(t, sigma)
     second = normal * (-t / sigma**2 - slope) + slope**2 * shape
     s = sea.sine_squared
-    steeper = instrument.decay * (-2 - 4 * (1 - 2 * s) / instrument.gamma)
+    steeper = JASON.decay * (-2 - 4 * (1 - 2 * s) / JASON.gamma)
     by_slope = -(t - slope * sigma**2) * shape - sigma**2 * normal
     return np.stack(
         [
-            scale * second / 2 * sea.column("height") / 8 / instrument.metres**2,
-            -scale * (normal - slope * shape) / instrument.metres,
+            scale * second / 2 * sea.column("height") / 8 / JASON.metres**2,
+            -scale * (normal - slope * shape) / JASON.metres,
             gain * shape,
-            scale * (by_slope * steeper - 4 / instrument.gamma * shape),
+            scale * (by_slope * steeper - 4 / JASON.gamma * shape),
         ],
         axis=-1,
     )

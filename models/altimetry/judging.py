@@ -110,9 +110,9 @@ def judge_heights(network: Network, count: int = 5_000, seed: int = SEED) -> Jud
     return Judged(tuple(rows), tuple(biases))
 
 
-def judge_fits(method: Method, count: int = 100, seed: int = SEED) -> list[Row]:
+def judge_fits(method: Method, count: int) -> list[Row]:
     """The same errors of ``retrack`` by ``method``, which is told the noise, and the angle where it does not fit it."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     rows = []
     for height in HEIGHTS:
         sea = unseen(np.full(count, height), rng)
@@ -120,10 +120,10 @@ def judge_fits(method: Method, count: int = 100, seed: int = SEED) -> list[Row]:
     return rows
 
 
-def speeds(network: Network, count: int = 50, seed: int = SEED) -> dict[str, float]:
+def speeds(network: Network) -> dict[str, float]:
     """Echoes a second: of the network, 100 times as many in one call, and of each method of ``retrack``."""
-    rng = np.random.default_rng(seed)
-    sea = unseen(np.full(count, 3.0), rng)
+    rng = np.random.default_rng(SEED)
+    sea = unseen(np.full(50, 3.0), rng)
     echoes = speckled(mean_echoes(sea), rng)
     many = np.tile(echoes.astype(np.float32), (100, 1))
     network.predict(many)
@@ -134,7 +134,7 @@ def speeds(network: Network, count: int = 50, seed: int = SEED) -> dict[str, flo
     for method in METHODS:
         began = time.perf_counter()
         retrack(echoes, sea, method)
-        found[method] = count / (time.perf_counter() - began)
+        found[method] = len(echoes) / (time.perf_counter() - began)
     return found
 
 

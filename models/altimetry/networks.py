@@ -118,7 +118,7 @@ def reads_sea(network: pnn.Network, context: int = 0) -> None:
 
 def echoes_of(kind: str, count: int, rng: Generator) -> Echoes:
     """``count`` echoes of a kind of ``KINDS``, with speckle."""
-    found = KINDS[kind].make(Chance(count, rng), JASON)
+    found = KINDS[kind].make(Chance(count, rng))
     return found._replace(mean=speckled(found.mean, rng))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from portable_nn.core.errors import MissingPackageError, UsageError
-from portable_nn.models.altimetry.echoes import JASON, Instrument, Sea, derivatives, mean_echoes
+from portable_nn.models.altimetry.echoes import JASON, Sea, derivatives, mean_echoes
 from portable_nn.operators import Array
 
 Method: TypeAlias = Literal["mle3", "mle4", "likelihood"]
@@ -30,7 +30,6 @@ def retrack(
     method: Method = "likelihood",
     *,
     unknowns: int = 3,
-    instrument: Instrument = JASON,
 ) -> Array:
     """Fit each of the echoes (n, gates): heights and epochs in metres, amplitudes, and s = sin² ξ, (n, 4).
 
@@ -39,7 +38,6 @@ def retrack(
         known: what is known of each place: noise, skewness 0, and, where s is none of the unknowns, the angle.
         method: ``mle3`` or ``mle4``, or the gamma ``likelihood``.
         unknowns: 3, or 4 with s; for ``likelihood``.
-        instrument: the altimeter.
 
     Raises ``UsageError`` for an unknown method, ``MissingPackageError`` without scipy.
     """
@@ -52,19 +50,19 @@ def retrack(
     found = np.empty((len(waveforms), 4))
     for place, waveform in enumerate(waveforms.astype(np.float64)):
         here = known[place : place + 1] if len(known) > 1 else known
-        found[place] = _begin(waveform, here, instrument)
-        found[place, :count] = solve(waveform, here, found[place, :count], instrument)
+        found[place] = _begin(waveform, here)
+        found[place, :count] = solve(waveform, here, found[place, :count])
     found[:, 0] = np.abs(found[:, 0])
     return found
 
 
-def _begin(waveform: Array, known: Sea, instrument: Instrument) -> Array:
+def _begin(waveform: Array, known: Sea) -> Array:
     """The start of a fit: the epoch at half of the power of the plateau."""
     noise = float(known.column("noise")[0, 0])
     smooth = np.convolve(waveform, np.full(5, 0.2), "same")
     plateau = float(smooth.max()) - noise
     gate = int(np.argmax(smooth > noise + plateau / 2))
-    epoch = (gate - instrument.nominal) * instrument.metres
+    epoch = (gate - JASON.nominal) * JASON.metres
     return np.array([3.0, epoch, plateau, known.sine_squared[0, 0]])
 
 
@@ -76,31 +74,31 @@ def _sea(values: Array, known: Sea) -> Sea:
     return replace(known, **found)
 
 
-def _least_squares(waveform: Array, known: Sea, begin: Array, instrument: Instrument) -> Array:
+def _least_squares(waveform: Array, known: Sea, begin: Array) -> Array:
     """The unknowns of the least squares of the differences, in every gate alike."""
 
     def misfit(values: Array) -> Array:
-        return np.asarray(mean_echoes(_sea(values, known), instrument)[0] - waveform)
+        return np.asarray(mean_echoes(_sea(values, known))[0] - waveform)
 
     def slopes(values: Array) -> Array:
-        return derivatives(_sea(values, known), instrument)[0, :, : len(values)]
+        return derivatives(_sea(values, known))[0, :, : len(values)]
 
     found = _optimizer().least_squares(misfit, begin, jac=slopes, method="lm", x_scale=_scales(begin))
     return np.asarray(found.x)
 
 
-def _likeliest(waveform: Array, known: Sea, begin: Array, instrument: Instrument) -> Array:
+def _likeliest(waveform: Array, known: Sea, begin: Array) -> Array:
     """The unknowns of the largest likelihood of speckle, from those of the least squares on."""
     scales = _scales(begin)
 
     def misfit(steps: Array) -> tuple[float, Array]:
         here = _sea(steps * scales, known)
-        mean = np.maximum(mean_echoes(here, instrument)[0], LEAST * begin[2])
-        slopes = derivatives(here, instrument)[0, :, : len(steps)]
+        mean = np.maximum(mean_echoes(here)[0], LEAST * begin[2])
+        slopes = derivatives(here)[0, :, : len(steps)]
         ratio = waveform / mean
         return float((ratio + np.log(mean)).sum()), ((1 - ratio) / mean) @ slopes * scales
 
-    start = _least_squares(waveform, known, begin, instrument)
+    start = _least_squares(waveform, known, begin)
     start[0] = max(abs(start[0]), 0.3)
     found = _optimizer().minimize(misfit, start / scales, jac=True, method="BFGS", options={"gtol": 1e-4})
     return np.asarray(found.x * scales)

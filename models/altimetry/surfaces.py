@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.models.altimetry.chance import Chance
-from portable_nn.models.altimetry.echoes import BLOCK, JASON, POINT, Instrument, Sea, mean_echoes, response
+from portable_nn.models.altimetry.echoes import BLOCK, JASON, POINT, Sea, mean_echoes, response
 from portable_nn.operators import Array
 
 SURFACES: Final = ("water", "land", "ice", "mixed")
@@ -48,14 +48,14 @@ class Facets:
         """Those of some of the echoes."""
         return Facets(*(value[places] for value in vars(self).values()))
 
-    def echoes(self, instrument: Instrument = JASON) -> Array:
+    def echoes(self) -> Array:
         """Their mean echoes, without thermal noise: (n, gates), float32."""
-        parts = [self[start : start + BLOCK]._sum(instrument) for start in range(0, len(self.gate), BLOCK)]
+        parts = [self[start : start + BLOCK]._sum() for start in range(0, len(self.gate), BLOCK)]
         return np.concatenate(parts)
 
-    def _sum(self, instrument: Instrument) -> Array:
-        gates = np.arange(instrument.gates, dtype=np.float32)
-        total = np.zeros((len(self.gate), instrument.gates), np.float32)
+    def _sum(self) -> Array:
+        gates = np.arange(JASON.gates, dtype=np.float32)
+        total = np.zeros((len(self.gate), JASON.gates), np.float32)
         columns = [value.astype(np.float32) for value in vars(self).values()]
         for place in range(self.gate.shape[1]):
             gate, width, decay, power = (column[:, place : place + 1] for column in columns)
@@ -85,10 +85,10 @@ def sea(chance: Chance, low: float = 0.0, high: float = 12.0) -> Sea:
     )
 
 
-def rain(chance: Chance, instrument: Instrument = JASON) -> Array:
+def rain(chance: Chance) -> Array:
     """By what rain multiplies the gates of a sea's echo: (n, gates)."""
-    gates = np.arange(instrument.gates)
-    middle = instrument.nominal + chance.uniform(0, 70, 8.0)[:, np.newaxis]
+    gates = np.arange(JASON.gates)
+    middle = JASON.nominal + chance.uniform(0, 70, 8.0)[:, np.newaxis]
     width = chance.uniform(8, 40, 8.0)[:, np.newaxis]
     deepest = chance.uniform(0.2, 1.2, 8.0)[:, np.newaxis]
     return np.asarray(np.exp(-deepest * np.exp(-0.5 * ((gates - middle) / width) ** 2)), np.float32)
@@ -98,18 +98,18 @@ def _columns(*rows: list[Array]) -> Facets:
     return Facets(*(np.stack(row, axis=1) for row in rows))
 
 
-def ice(chance: Chance, *, specular: bool = False, instrument: Instrument = JASON) -> Facets:
+def ice(chance: Chance, *, specular: bool = False) -> Facets:
     """Smooth ice: one return near the nominal gate; ``specular`` as from the water between floes."""
     low, high, power = (0.25, 1.5, (2.0, 60.0)) if specular else (0.025, 0.25, (0.5, 8.0))
-    gate = instrument.nominal + chance.uniform(-REACH, REACH, 10.0) / instrument.metres
-    rough = chance.uniform(0.0, 0.1 if specular else 0.4, 5.0) / instrument.metres
+    gate = JASON.nominal + chance.uniform(-REACH, REACH, 10.0) / JASON.metres
+    rough = chance.uniform(0.0, 0.1 if specular else 0.4, 5.0) / JASON.metres
     width = np.sqrt(POINT**2 + rough**2)
     return _columns([gate], [width], [chance.magnitude(low, high, 3.0)], [chance.magnitude(*power, 3.0)])
 
 
-def land(chance: Chance, count: int = 4, instrument: Instrument = JASON) -> Facets:
+def land(chance: Chance, count: int = 4) -> Facets:
     """Land: ``count`` returns from heights up to some metres apart, of different roughness and power."""
-    first = instrument.nominal + chance.normal(10.0) * 8
+    first = JASON.nominal + chance.normal(10.0) * 8
     gates, each = [first], range(count)
     for _ in each[1:]:
         gates.append(gates[-1] + chance.uniform(4, 18, 2.0))
@@ -118,10 +118,10 @@ def land(chance: Chance, count: int = 4, instrument: Instrument = JASON) -> Face
     return _columns(gates, widths, decays, [chance.magnitude(0.15, 4.0, 1.0) for _ in each])
 
 
-def targets(chance: Chance, count: int = 3, instrument: Instrument = JASON) -> Facets:
+def targets(chance: Chance, count: int = 3) -> Facets:
     """Bright targets beside the track, whose peaks come up to 60 gates after the nominal gate."""
     each = range(count)
-    gates = [instrument.nominal + chance.uniform(2, 60, 2.0) for _ in each]
+    gates = [JASON.nominal + chance.uniform(2, 60, 2.0) for _ in each]
     decays = [chance.magnitude(0.3, 1.5, 2.0) for _ in each]
     present = [place == 0 or chance.normal(5.0) > 0 for place in each]
     powers = [chance.magnitude(0.3, 5.0, 2.0) * shown for shown in present]
@@ -132,57 +132,57 @@ def _noise(some: Sea) -> Array:
     return some.column("noise", np.float32)
 
 
-def _water(some: Sea, instrument: Instrument) -> Array:
-    return mean_echoes(some, instrument, np.float32)
+def _water(some: Sea) -> Array:
+    return mean_echoes(some, dtype=np.float32)
 
 
-def _no_sea(facets: Facets, chance: Chance, instrument: Instrument) -> Echoes:
+def _no_sea(facets: Facets, chance: Chance) -> Echoes:
     nothing = Sea(np.full(chance.count, np.nan), np.nan, 0.0, 0.0, chance.magnitude(0.01, 0.04, 5_000.0))
-    return Echoes(facets.echoes(instrument) + _noise(nothing), nothing)
+    return Echoes(facets.echoes() + _noise(nothing), nothing)
 
 
-def _ocean(chance: Chance, instrument: Instrument) -> Echoes:
+def _ocean(chance: Chance) -> Echoes:
     some = sea(chance)
-    return Echoes(_water(some, instrument), some)
+    return Echoes(_water(some), some)
 
 
-def _rain(chance: Chance, instrument: Instrument) -> Echoes:
+def _rain(chance: Chance) -> Echoes:
     some = sea(chance)
-    wet = (_water(some, instrument) - _noise(some)) * rain(chance, instrument) + _noise(some)
+    wet = (_water(some) - _noise(some)) * rain(chance) + _noise(some)
     return Echoes(wet, some)
 
 
-def _lake(chance: Chance, instrument: Instrument) -> Echoes:
+def _lake(chance: Chance) -> Echoes:
     some = sea(chance, 0.0, 0.8)
-    return Echoes(_water(some, instrument), some)
+    return Echoes(_water(some), some)
 
 
-def _peaks(chance: Chance, instrument: Instrument) -> Echoes:
+def _peaks(chance: Chance) -> Echoes:
     some = sea(chance)
-    return Echoes(_water(some, instrument) + targets(chance, instrument=instrument).echoes(instrument), some)
+    return Echoes(_water(some) + targets(chance).echoes(), some)
 
 
-def _coast(chance: Chance, instrument: Instrument) -> Echoes:
+def _coast(chance: Chance) -> Echoes:
     some = sea(chance)
     share = chance.uniform(0.1, 0.9, 3.0)[:, np.newaxis].astype(np.float32)
-    wet = (_water(some, instrument) - _noise(some)) * (1 - share)
-    return Echoes(wet + share * land(chance, instrument=instrument).echoes(instrument) + _noise(some), some)
+    wet = (_water(some) - _noise(some)) * (1 - share)
+    return Echoes(wet + share * land(chance).echoes() + _noise(some), some)
 
 
 class Kind(NamedTuple):
     """A kind of echoes: its surface, and what makes mean echoes of it."""
 
     surface: str
-    make: Callable[[Chance, Instrument], Echoes]
+    make: Callable[[Chance], Echoes]
 
 
 KINDS: Final[Mapping[str, Kind]] = {
     "ocean": Kind("water", _ocean),
     "rain": Kind("water", _rain),
     "lake": Kind("water", _lake),
-    "land": Kind("land", lambda chance, where: _no_sea(land(chance, instrument=where), chance, where)),
-    "ice": Kind("ice", lambda chance, where: _no_sea(ice(chance, instrument=where), chance, where)),
-    "specular": Kind("ice", lambda chance, where: _no_sea(ice(chance, specular=True, instrument=where), chance, where)),
+    "land": Kind("land", lambda chance: _no_sea(land(chance), chance)),
+    "ice": Kind("ice", lambda chance: _no_sea(ice(chance), chance)),
+    "specular": Kind("ice", lambda chance: _no_sea(ice(chance, specular=True), chance)),
     "peaks": Kind("mixed", _peaks),
     "coast": Kind("mixed", _coast),
 }

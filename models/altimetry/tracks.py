@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from portable_nn.models.altimetry.chance import SPACING, Chance
-from portable_nn.models.altimetry.echoes import JASON, POINT, Generator, Instrument, Sea, mean_echoes, speckled
+from portable_nn.models.altimetry.echoes import JASON, POINT, Generator, Sea, mean_echoes, speckled
 from portable_nn.models.altimetry.surfaces import SURFACES, Facets, ice, land, rain, sea
 from portable_nn.operators import Array
 
@@ -70,7 +70,7 @@ class Track(NamedTuple):
         return Track(**{name: part[:count] for name, part in self._asdict().items()})
 
 
-def fly(count: int, rng: Generator, instrument: Instrument = JASON) -> Track:
+def fly(count: int, rng: Generator) -> Track:
     """A track of ``count`` echoes, which begins over the sea."""
     chance = Chance(count, rng, along=True)
     stretch = _stretches(count, rng)
@@ -80,17 +80,17 @@ def fly(count: int, rng: Generator, instrument: Instrument = JASON) -> Track:
     some = Sea(**{**vars(some), "height": some.height * np.where(shares["lake"] > shares["water"], CALM, 1.0)})
     rainy = (chance.normal(20.0) > 1.8) & (stretch == 0)
     noise = some.column("noise", np.float32)
-    power = np.tile(noise, (1, instrument.gates))
+    power = np.tile(noise, (1, JASON.gates))
     parts: tuple[tuple[Array, Callable[[Array], Array]], ...] = (
-        (water, lambda here: _sea(some[here], rain(chance, instrument)[here], rainy[here], instrument)),
-        (shares["land"], lambda here: land(chance, instrument=instrument)[here].echoes(instrument)),
-        (shares["ice"], lambda here: ice(chance, instrument=instrument)[here].echoes(instrument)),
+        (water, lambda here: _sea(some[here], rain(chance)[here], rainy[here])),
+        (shares["land"], lambda here: land(chance)[here].echoes()),
+        (shares["ice"], lambda here: ice(chance)[here].echoes()),
     )
     for share, echoes in parts:
         here = np.flatnonzero(share > 1e-3)
         if len(here):
             power[here] += share[here, np.newaxis].astype(np.float32) * echoes(here)
-    bright = _bright(stretch, water, some.epoch, rng, instrument)
+    bright = _bright(stretch, water, some.epoch, rng)
     power += bright
     peaks = (bright.max(axis=1) > 0.15) & (water > 0.02)
     surface = np.full(count, SURFACES.index("mixed"))
@@ -98,7 +98,7 @@ def fly(count: int, rng: Generator, instrument: Instrument = JASON) -> Track:
         surface[share > PURE] = SURFACES.index(name)
     dry = water < 0.02
     truth = Sea(**{**vars(some), **{key: np.where(dry, np.nan, getattr(some, key)) for key in ("height", "epoch")}})
-    return Track(speckled(power, rng, instrument.looks), truth, surface, water, peaks, rainy)
+    return Track(speckled(power, rng, JASON.looks), truth, surface, water, peaks, rainy)
 
 
 def _stretches(count: int, rng: Generator) -> Array:
@@ -123,19 +123,19 @@ def _blurred(present: Array) -> Array:
     return np.convolve(padded, bell / bell.sum(), "valid")
 
 
-def _sea(some: Sea, wet: Array, rainy: Array, instrument: Instrument) -> Array:
+def _sea(some: Sea, wet: Array, rainy: Array) -> Array:
     """The echoes of the sea without thermal noise, through the rain where it falls."""
-    dry = mean_echoes(some, instrument, np.float32) - some.column("noise", np.float32)
+    dry = mean_echoes(some, dtype=np.float32) - some.column("noise", np.float32)
     return np.asarray(np.where(rainy[:, np.newaxis], wet, np.float32(1)) * dry)
 
 
-def _bright(stretch: Array, water: Array, epoch: Array, rng: Generator, instrument: Instrument) -> Array:
+def _bright(stretch: Array, water: Array, epoch: Array, rng: Generator) -> Array:
     """The power of bright targets, some at each coast and one in 150 km of sea: (n, gates)."""
     count = len(stretch)
     coasts = np.flatnonzero(np.diff(stretch == list(STRETCHES).index("land")))
     at_coasts = [coast + rng.normal(0, 4 / SPACING, rng.integers(1, 4)) for coast in coasts]
     at_sea = rng.uniform(0, count, rng.poisson(count * SPACING / 150))
-    power = np.zeros((count, instrument.gates), np.float32)
+    power = np.zeros((count, JASON.gates), np.float32)
     for middle in np.concatenate([*at_coasts, at_sea]):
         reach = round(SEEN / SPACING)
         here = np.arange(max(0, round(middle) - reach), min(count, round(middle) + reach))
@@ -145,20 +145,18 @@ def _bright(stretch: Array, water: Array, epoch: Array, rng: Generator, instrume
         across = rng.uniform(0, SEEN)
         strength = np.exp(rng.uniform(np.log(0.3), np.log(5.0)))
         decay = np.exp(rng.uniform(np.log(0.3), np.log(1.5)))
-        power[here] += passing((here - middle) * SPACING, across, epoch[here], strength, decay, instrument)
+        power[here] += passing((here - middle) * SPACING, across, epoch[here], strength, decay)
     return power
 
 
-def passing(
-    along: Array, across: Any, epoch: Array, strength: Any, decay: Any, instrument: Instrument = JASON
-) -> Array:
+def passing(along: Array, across: Any, epoch: Array, strength: Any, decay: Any) -> Array:
     """The echoes of a bright target as the altimeter passes it: (n, gates), without the sea.
 
     ``along`` (n,) and ``across`` are its distances in kilometres, ``epoch`` (n,) is that of the sea in metres,
     ``strength`` its power at the nearest, ``decay`` that of its echo per gate; each a number or (n,).
     """
     distance = 1e6 * (along**2 + np.square(across))
-    later = distance / (2 * instrument.altitude) * (1 + instrument.altitude / instrument.earth)
-    gate = instrument.nominal + (epoch + later) / instrument.metres
+    later = distance / (2 * JASON.altitude) * (1 + JASON.altitude / JASON.earth)
+    gate = JASON.nominal + (epoch + later) / JASON.metres
     columns = (gate, POINT, decay, strength * np.exp(-((along / BEAM) ** 2)))
-    return Facets(*(np.broadcast_to(column, gate.shape)[:, np.newaxis] for column in columns)).echoes(instrument)
+    return Facets(*(np.broadcast_to(column, gate.shape)[:, np.newaxis] for column in columns)).echoes()

@@ -114,7 +114,7 @@ class NetSizes:
         return html_table(self.model, (*HEADINGS, "remarks"), cells), html_of(lambda: _summary(self, len(rows)))
 
 
-def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes = None) -> NetSizes:
+def sizes_of_model(name: str, surveyor: Surveyor, inputs: Sizes) -> NetSizes:
     """The sizes of every node of an open model, with its inputs of the given sizes.
 
     Where the batch size is symbolic, costs are those of one example. Raises ``UsageError`` where ``inputs`` do not fit.

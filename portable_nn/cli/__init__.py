@@ -18,6 +18,8 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final
 
@@ -143,9 +145,15 @@ REWORDED: Final = {
     r"Input should be less than or equal to (.*)": r"expected at most \1",
     r"Input should be (?=')": "expected ",
     r"Got unexpected extra argument\(s\) \((.*)\)": r"unexpected: \1",
+    r"(Invalid value for '--preprocess': .* is not one of 'digits', 'none')": r"\1; 'predict MODEL --preprocess NAME "
+    r"--keep FILE' writes a copy of a model with another preparation",
     r"[Oo]ption ('.*') requires (an argument|\d arguments)": r"option \1 needs a value",
 }
 """Parts of the parser's messages, as patterns, and what is said instead."""
+
+
+FIRST: Final = ("LAYERS", "MODEL")
+"""The arguments before data."""
 
 
 def _parsing_fault(error: Any, given: Sequence[str]) -> str:
@@ -154,10 +162,29 @@ def _parsing_fault(error: Any, given: Sequence[str]) -> str:
     if name := getattr(error, "option_name", "") if hasattr(error, "possibilities") else "":
         message = f"no such option: {name}{_meant(name, given, command, options)}"
     else:
-        message = " ".join(error.format_message().split()).rstrip(".")
+        message = _misplaced(error) or " ".join(error.format_message().split()).rstrip(".")
         for pattern, words in REWORDED.items():
             message = re.sub(pattern, words, message)
     return f"{message[:1].lower()}{message[1:]} (see {' '.join([NAME, *command])} --help)"
+
+
+def _misplaced(error: Any) -> str:
+    """The message where a file of data stands in place of a model or of layers; empty elsewhere."""
+    parameters = error.ctx.command.params if error.ctx else []
+    first, *others = [each for each in parameters if each.param_type_name == "argument"] or [None]
+    word = str(error.ctx.params.get(first.name)) if first else ""
+    if getattr(error, "param", None) not in others or first.metavar not in FIRST or not Path(word).exists():
+        return ""
+    from portable_nn.catalog import CALLED
+    from portable_nn.opening.kinds import is_known
+
+    if word in CALLED or is_known(Path(word)):
+        return ""
+    needed = [
+        f"{each.opts[-1]} {each.metavar}" for each in parameters if each.required and each not in (first, *others)
+    ]
+    line = " ".join([error.ctx.command_path, first.metavar, word, *needed])
+    return f"missing argument '{first.metavar}' before {word}: {line}. {first.metavar}: {first.help.rstrip('.')}"
 
 
 def _position(error: Any, given: Sequence[str]) -> tuple[list[str], list[Any]]:
@@ -248,8 +275,9 @@ def module_of(*path: str) -> ModuleType:
     return importlib.import_module(".".join([__name__, *(word + "_" * keyword.iskeyword(word) for word in path)]))
 
 
+@cache
 def _command(*path: str) -> Any:
-    """The parser of the command or group with this path; without a path, that of the program."""
+    """The parser of the command or group with this path, which is made once; without a path, that of the program."""
     from portable_nn.cli.conventions import with_conventions
 
     module = module_of(*path)

@@ -17,6 +17,7 @@ import functools
 import inspect
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -152,7 +153,9 @@ def _under(subject: str, options: Iterable[inspect.Parameter]) -> Iterator[inspe
 def _show_all(context: typer.Context, is_wanted: bool) -> None:
     """Print the help with all options."""
     if is_wanted:
-        for option in context.command.params:
+        command = context.command = copy(context.command)
+        command.params = [copy(option) for option in command.params]
+        for option in command.params:
             option.hidden = False  # type: ignore[attr-defined]
         print(context.get_help())
         raise typer.Exit
@@ -216,7 +219,8 @@ def _form(form: str | None, out: Path | None, forms: Mapping[str, str], own: Col
         return form or "table"
     found = next((name for name, suffix in forms.items() if suffix == out.suffix.lower()), None)
     if found is None:
-        raise UsageError(f"--out {out}: the name must end in {_listed(forms)}, which sets the format")
+        meant = f"; size takes the size to reach as --to {out}" if re.fullmatch("[0-9]+(x[0-9]+)*", str(out)) else ""
+        raise UsageError(f"--out {out}: the name must end in {_listed(forms)}, which sets the format{meant}")
     if form not in {None, found}:
         raise UsageError(f"--format {form} and --out {out} contradict each other: leave one of them out")
     return found

@@ -153,7 +153,7 @@ def command(
     ] = None,
     probabilities: Annotated[
         bool,
-        typer.Option("--probabilities", help="Output calibrated probabilities instead of logits.", hidden=True),
+        typer.Option("--probabilities", help="Output calibrated probabilities instead of logits."),
     ] = False,
     stateful: Annotated[
         bool,
@@ -169,6 +169,7 @@ def command(
             "--columns/--one-input",
             help="One input for each column of a table, with words as strings; or one input for the table, with "
             "words as numbers.  [default: columns, if some hold words]",
+            hidden=True,
         ),
     ] = None,
     external_data: Annotated[

@@ -169,7 +169,10 @@ def _drawn(path: Path | None, model: str, options: ModelOptions) -> Path | None:
     from portable_nn.preprocessing.paper import DrawingsStep
 
     found = options.opened(model)
-    steps = picture_steps(found.prepared(found.only_input(), options.preparation).taken, None)
+    try:
+        steps = picture_steps(found.prepared(found.only_input(), options.preparation).taken, None)
+    except UsageError as error:
+        raise UsageError(f"--draw is for models of pictures: {error}") from None
     return None if any(isinstance(step, DrawingsStep) for step in steps) else path
 
 

@@ -82,7 +82,6 @@ class ArrayNames:
             metavar="NAME,…",
             help="Arrays with the examples in an HDF5, netCDF, npz, zarr or Parquet file; several are joined side by "
             "side.",
-            hidden=True,
         ),
     ] = None
     target: Target = None
@@ -134,7 +133,9 @@ class TableOptions:
         int | None,
         typer.Option(metavar="N", help="Learn N numbers for each category, instead of 1 among zeros.", hidden=True),
     ] = None
-    drop: Annotated[list[str] | None, typer.Option(metavar="NAME,…", help="Columns of a table to leave out.")] = None
+    drop: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,…", help="Columns of a table to leave out.", hidden=True)
+    ] = None
     unit: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=UNIT,…", help="Units of columns, such as price=€.", hidden=True),

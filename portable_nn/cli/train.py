@@ -98,19 +98,22 @@ def command(
     the last). With --checkpoint, an interrupted command goes on with --resume, and ends with the same bytes as without
     the interruption.
     """
+    if Path(layers).is_file() and not data.exists():
+        raise UsageError(f"LAYERS stands before DATA: portable-nn train {data} {layers}")
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
+    is_cnn = "cnn" in layers.split("-")
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     trained: Any
-    if named["inputs"]:
+    if named["inputs"] and not is_cnn:
         trained, tested = _on_arrays(layers, data, table, activation, training, {**options, **named})
     elif arrays.columns:
         options["target"] = arrays.columns[0] if len(arrays.columns) == 1 else arrays.columns
         trained, tested = _on_table(layers, data, table, dialect, activation, standardise, training, options)
-    elif is_folder or "cnn" in layers.split("-"):
+    elif is_folder or is_cnn:
         table.check_unused()
         if standardise:
             raise UsageError("--standardise is for rows of numbers, and these are pictures")
-        trained, tested = _on_pictures(layers, data, arrays.file, dialect, activation, training, options)
+        trained, tested = _on_pictures(layers, data, arrays, dialect, activation, training, options)
     else:
         table.check_unused()
         trained, tested = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
@@ -123,22 +126,29 @@ def command(
 def _on_pictures(
     layers: str,
     data: Path,
-    labels: Path | None,
+    arrays: ArrayNames,
     dialect: DialectOptions,
     activation: str | None,
     training: TrainingOptions,
     options: dict[str, Any],
 ) -> tuple[Any, Tested]:
     """Train on a folder of pictures, or on arrays of them."""
+    from portable_nn.data.dataset import Dataset
     from portable_nn.data.expanding import is_folder
+    from portable_nn.recipes.arrays import named_arrays
     from portable_nn.recipes.pictures import train_pictures
 
     pictures: Any
     if is_folder(data):
         pictures, tested = training.pictures_apart(data)
+    elif arrays.inputs:
+        names = [each or () for each in arrays.options().values()]
+        rest, tested = training.arrays_apart(data, *names)
+        x, y = (named_arrays(rest, each) for each in names)
+        pictures = Dataset(x, y[:])
     else:
         first = layers.split("-")[0]
-        examples = training.dataset(data, labels, int(first) if first.isdecimal() else None, dialect.given())
+        examples = training.dataset(data, arrays.file, int(first) if first.isdecimal() else None, dialect.given())
         pictures, tested = training.apart(examples, data)
     return train_pictures(layers, pictures, activation=activation or "relu", **options), tested
 

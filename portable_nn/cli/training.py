@@ -170,11 +170,10 @@ class TrainingOptions:
         typer.Option(
             help="Find digits in photographs, or use the numbers unchanged.  [default: digits, if the data look like "
             "digits]",
-            hidden=True,
         ),
     ] = None
     validation: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of the examples to hold out for validation.")
+        float, typer.Option(metavar="SHARE", help="Share of the examples to hold out for validation.", hidden=True)
     ] = 0.1
     epochs: Annotated[
         int | None,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import signature
+from itertools import permutations
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
 from portable_nn.comparison.explaining import Prepared, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
-from portable_nn.comparison.side import Side
+from portable_nn.comparison.side import AXES, Side
 from portable_nn.comparison.steps import unpacked
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
@@ -139,7 +140,7 @@ def _compared(
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
-    left = _pair_outputs(one, other)
+    left = (*_pair_outputs(one, other), *_other_ends(one, other))
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
     if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
@@ -320,12 +321,40 @@ def _unlike(one: Side, other: Side) -> str:
     theirs_in_order = _in_order(one.subject, other.subject)
     other.inputs = tuple(port.name for port in theirs_in_order)
     for ours, theirs in zip(one.subject.inputs, theirs_in_order, strict=True):
-        sizes = list(zip(ours.shape, theirs.shape, strict=False))
-        fixed = any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in sizes)
-        if len(ours.shape) != len(theirs.shape) or fixed:
+        if _order(ours, theirs) is None:
             shapes = f"{format_shape(ours.shape)} and {format_shape(theirs.shape)}"
             return f"input '{ours.name}' of A and '{theirs.name}' of B have the shapes {shapes}"
     return ""
+
+
+def _order(ours: Any, theirs: Any) -> tuple[int, ...] | None:
+    """The order of the axes of an input of A in which B takes it, the batch first; None where no order fits."""
+    places, one, other = tuple(range(len(ours.shape))), ours.shape, theirs.shape
+    if len(one) != len(other):
+        return None
+    if not any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in zip(one, other, strict=True)):
+        return places
+    for rest in permutations(places[1:]) if len(places) <= AXES else ():
+        turned = [one[place] for place in (0, *rest)]
+        if all(x == y for x, y in zip(turned[1:], other[1:], strict=True)):
+            return (0, *rest)
+    return None
+
+
+def _other_ends(one: Side, other: Side) -> Iterator[str]:
+    """Notes on inputs whose axes have another order, and on outputs of another size."""
+    pairs = zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=False)
+    for ours, theirs in pairs:
+        if (order := _order(ours, theirs)) and order != tuple(sorted(order)):
+            shapes = f"{format_shape(theirs.shape)}, and A as {format_shape(ours.shape)}"
+            yield f"B takes input '{theirs.name}' as {shapes}: both get the same numbers, each in its order of axes"
+    ends = [{port.name: port.shape for port in side.subject.outputs} for side in (one, other)]
+    for mine, its in zip(one.outputs, other.outputs, strict=False):
+        x, y = ends[0][mine], ends[1][its]
+        if len(x) != len(y) or any(
+            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(x, y, strict=True)
+        ):
+            yield f"output '{mine}' has the shape {format_shape(x)} in A, and {format_shape(y)} in B"
 
 
 def _in_order(one: Subject, other: Subject) -> list[Any]:
@@ -339,27 +368,34 @@ def _in_order(one: Subject, other: Subject) -> list[Any]:
 def _rounds(one: Side, other: Side, inputs: Feeds | None, seed: int) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
     """Inputs on which both run, by the names of each."""
     pairs = {
-        mine.name: theirs
+        mine.name: (theirs, _order(mine, theirs) or ())
         for mine, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True)
     }
+
+    def turned(rounds: Sequence[Feeds]) -> list[dict[str, Array]]:
+        return [{pairs[name][0].name: x.transpose(pairs[name][1]) for name, x in feeds.items()} for feeds in rounds]
+
     if inputs is not None:
         rounds: Sequence[Feeds] = [inputs]
     else:
         rounds = one.subject.feeds(seed)
-        if not all(_fit(pairs, feeds) for feeds in rounds):
-            back = {theirs.name: name for name, theirs in pairs.items()}
-            rounds = [{back[name]: array for name, array in feeds.items()} for feeds in other.subject.feeds(seed)]
+        if not all(_fit(other, feeds) for feeds in turned(rounds)):
+            back = {theirs.name: (name, np.argsort(order)) for name, (theirs, order) in pairs.items()}
+            rounds = [
+                {back[name][0]: x.transpose(back[name][1]) for name, x in feeds.items()}
+                for feeds in other.subject.feeds(seed)
+            ]
     return rounds, [
-        {pairs[name].name: array.astype(pairs[name].dtype, copy=False) for name, array in feeds.items()}
-        for feeds in rounds
+        {name: x.astype(other.input_types[name], order="C", copy=False) for name, x in feeds.items()}
+        for feeds in turned(rounds)
     ]
 
 
-def _fit(pairs: Mapping[str, Any], feeds: Mapping[str, Array]) -> bool:
+def _fit(side: Side, feeds: Mapping[str, Array]) -> bool:
     return all(
         size == dim
-        for name, array in feeds.items()
-        for size, dim in zip(array.shape, pairs[name].shape, strict=True)
+        for port in side.subject.inputs
+        for size, dim in zip(feeds[port.name].shape, port.shape, strict=True)
         if isinstance(dim, int)
     )
 

@@ -151,7 +151,7 @@ def as_text(found: Diff) -> str:
             (
                 some(each.nodes_a[-3:]),
                 some(each.nodes_b[-3:]),
-                f"{each.apart:.2e}",
+                f"{each.apart:.2e}" if math.isfinite(each.apart) else "not comparable",
                 limit_in_words(each.guaranteed),
                 limit_in_words(each.likely),
                 each.why or each.shown,

@@ -118,18 +118,21 @@ NOTHING: Final = "holds no value at all: leave it out"
 MEND: Final = "mend it, or leave its cell empty if the number is missing"
 
 
+MOST: Final = 100
+"""The most categories that a column of words may have."""
+
 MOSTLY: Final = 0.8
 """A column of which this share are numbers is meant to be one of numbers."""
 
 
-def number_fault(cell: str, decimal: str = ".") -> str:
+def number_fault(cell: str, decimal: str) -> str:
     """Why a cell of a column of numbers is none."""
     hint = f"; {COMMAS}" if decimal == "." and _COMMA.fullmatch(cell) else ""
     return f"expected a number, found '{cell}'{hint}"
 
 
-def word_fault(cells: Cells, most: int) -> str | None:
-    """Why the words of a column are no categories, of which there may be ``most``; None where they are."""
+def word_fault(cells: Cells) -> str | None:
+    """Why the words of a column are no categories, of which there may be ``MOST``; None where they are."""
     different = dict.fromkeys(cell for cell in cells if cell is not None)
     if not different:
         return NOTHING
@@ -144,10 +147,10 @@ def word_fault(cells: Cells, most: int) -> str | None:
     if MOSTLY * len(different) <= len(numbers) < len(different):
         word = next(word for word in different if word not in numbers)
         return f"holds numbers, but also the word '{word}': {MEND}"
-    if len(different) > most:
+    if len(different) > MOST:
         return (
             f"holds {len(different):,} different words, such as {some(different)}: names and texts are no categories, "
-            f"and there may be at most {most}: {_marks(different)}leave the column out"
+            f"and there may be at most {MOST}: {_marks(different)}leave the column out"
         )
     return None
 

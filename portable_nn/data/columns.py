@@ -26,9 +26,6 @@ from portable_nn.data.counted import are_counted
 from portable_nn.data.frames import Frame
 from portable_nn.format.meaning import Column, Missing, Statistics, Unknown
 
-MOST: Final = 100
-"""The most categories that a column of words may have."""
-
 OTHER: Final = -1.0
 """The number that a network gets for a word that is none of its categories."""
 
@@ -82,7 +79,7 @@ def _fault(frame: Frame, cells: Cells, is_meant: bool) -> str | None:
     """Why a column is of no use; None where it is, such as for words that are meant to be categories."""
     if not is_words(cells):
         return numbers_fault(frame, cells)
-    return word_fault(cells, MOST) or (None if is_meant else new_fault(cells))
+    return word_fault(cells) or (None if is_meant else new_fault(cells))
 
 
 def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: str) -> Column:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from portable_nn.core.graph import Graph
 from portable_nn.engines.claims import size_of
 from portable_nn.engines.plan import Plan
@@ -17,7 +15,6 @@ def run_numpy(
     parameters: NamedArrays,
     feeds: NamedArrays,
     outputs: Sequence[str] | None = None,
-    rng: np.random.Generator | None = None,
 ) -> dict[str, Array]:
     """The values ``outputs``, or else the graph's own, for ``feeds``; they are the caller's.
 
@@ -26,13 +23,12 @@ def run_numpy(
         parameters: the values of its parameters by name.
         feeds: an array for each of its inputs.
         outputs: names of values.
-        rng: draws what is random.
 
     Raises ``GraphError`` where the shapes of ``feeds`` do not fit, or values would take far more memory than the
     parameters.
     """
     shapes = {name: array.shape for name, array in feeds.items()}
-    plan = Plan(graph, shapes, dict(parameters), outputs=outputs, rng=rng, stored=size_of(graph.parameters))
+    plan = Plan(graph, shapes, dict(parameters), outputs=outputs, stored=size_of(graph.parameters))
     for name, array in feeds.items():
         plan.inputs[name][...] = array
     plan.run()

@@ -366,7 +366,7 @@ class Network:
                 raise UsageError(f"{called}; predict(x) gives its outputs for arrays, such as this {type(x).__name__}")
         for value in self.graph.parameters:
             leaf = self._leaves.setdefault(value.name, surgery.leaf(value, lambda: self.parameters.arrays))
-            leaf.trainable = value.trainable
+            leaf.trainable, leaf.packed = value.trainable, value.packed
         self._uses += 1
         found = surgery.apply(self.graph, inputs, self._leaves, f"_{self._uses}" if self._uses > 1 else "")
         return found[0] if len(found) == 1 else found

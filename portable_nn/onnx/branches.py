@@ -63,10 +63,8 @@ def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     gone = [*filterfalse(read.__contains__, splits)]
     if not gone:
         return model, []
-    made = ModelProto()
-    made.CopyFrom(model)
-    del made.graph.node[:]
-    made.graph.node.extend(node for node in nodes if set(node.output).isdisjoint(gone))
+    made = deepcopy(model)
+    set_nodes(made.graph, (node for node in nodes if set(node.output).isdisjoint(gone)))
     return made, gone
 
 

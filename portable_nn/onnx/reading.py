@@ -211,8 +211,7 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
     uses = _with_bodies(model)
     narrow = narrow_values(model)
     roles = _roles(uses, arrays, narrow, whole=not blocked)
-    reached = {name for node in nodes if not is_opaque(node) for name in node.inputs}  # Others learn nothing.
-    trained = {name for name, role in roles.items() if role.trains} & reached
+    trained = _trained(roles, nodes)
     notes = [
         *noted("constants that are kept as parameters", found.stored),
         *noted("copies of a parameter that are parameters of their own", found.copies),
@@ -220,7 +219,10 @@ def _parts(model: ModelProto, where: str, blocked: frozenset[int], sizes: Sizes,
         *doubts(roles),
         *folded_normalisation(graph),
     ]
-    parameters = tuple(_parameter(name, a, narrow.get(name, 0), name in trained) for name, a in arrays.items())
+    parameters = tuple(
+        Parameter(name, a.dtype.name, a.shape, name in trained, _PACKED.get(narrow.get(name, 0), UNSET))
+        for name, a in arrays.items()
+    )
     return _Parts(nodes, tuple(inputs), outputs, parameters, arrays, large, names, frozenset(unknown), notes)
 
 
@@ -239,10 +241,13 @@ def _with_bodies(model: ModelProto) -> GraphProto:
     return (bodies_once(model) if any(any(subgraphs(node)) for node in model.graph.node) else model).graph
 
 
-def _parameter(name: str, array: Array, code: int, trains: bool) -> Parameter:
-    """A parameter of the narrow type of that number, if any, which a file packs where it has less than a byte."""
-    packed = NARROW[code].name if code in PACKED.values() else UNSET
-    return Parameter(name, array.dtype.name, array.shape, trains, packed)
+_PACKED: Final = {code: name for name, code in PACKED.items()}
+
+
+def _trained(roles: Mapping[str, Role], nodes: Iterable[Node]) -> set[str]:
+    """The parameters that train, which something reads through which they learn."""
+    reached = {name for node in nodes if not is_opaque(node) for name in node.inputs}
+    return {name for name, role in roles.items() if role.trains} & reached
 
 
 class _Constants(NamedTuple):

@@ -159,7 +159,7 @@ def described_by(
     inputs: Sequence[Value],
     outputs: Sequence[Value],
     where: str,
-    labels: tuple[str, ...] = (),
+    labels: tuple[str, ...],
 ) -> Description:
     """The description in the metadata of an ONNX model: the manifest of this package, or labels in a usual form.
 

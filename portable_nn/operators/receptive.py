@@ -106,9 +106,9 @@ def per_example_fields(use: FieldContext) -> Fields:
     return mixed_fields(use, range(1, len(use.first)))
 
 
-def axis_fields(default: int) -> Rule:
-    """The rule of an operator that combines elements along the attribute ``axis``, as Softmax does."""
-    return lambda use: mixed_fields(use, [use.axis(default)])
+def axis_fields(use: FieldContext) -> Fields:
+    """Elements along the attribute ``axis`` are combined, as by Softmax."""
+    return mixed_fields(use, [use.axis(-1)])
 
 
 def trailing_axes_fields(use: FieldContext) -> Fields:

@@ -654,7 +654,7 @@ def use_of(node: Node, types: Types) -> OperatorContext:
     return OperatorContext(operator_of(node), types_read(node, types), node.attributes, len(node.outputs))
 
 
-def window_kind(name: str, domain: str = "") -> Kind | None:
+def window_kind(name: str, domain: str) -> Kind | None:
     """The kind of a convolution or pool; ``None`` for other operators."""
     operator = find(name, domain)
     return operator.window[0] if operator and operator.window else None

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
@@ -120,6 +121,7 @@ class Leaf(Symbol):
         super().__init__(Type(dtype, shape), Origin(None, (), {}, name, stem), 0, name)
         self.origin.outputs = (self,)
         self.parameter, self.trainable, self.initial = parameter, trainable, initial
+        self.packed: str | UnsetType = UNSET
         self.owner: Symbol | None = None
         """The node that a parameter is named after; ``None`` for the first one that reads it."""
 

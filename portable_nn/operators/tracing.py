@@ -82,7 +82,7 @@ class _Tracer:
     def add_parameter(self, leaf: Leaf, name: str) -> None:
         """Add a parameter under a name that is free."""
         self.known[leaf] = name
-        self.parameters.append(Parameter(name, leaf.dtype, leaf.shape, leaf.trainable))
+        self.parameters.append(Parameter(name, leaf.dtype, leaf.shape, leaf.trainable, leaf.packed))
 
     def _is_repeated(self, origin: Origin, operator: Operator) -> bool:
         """True if ``origin`` is an unnamed constant that an earlier node makes as well, which is then used instead."""

@@ -30,9 +30,8 @@ def draw_boxes(predictions: Sequence[Prediction]) -> Image:
     boxed = [each for each in predictions if each.box]
     names = {each.input.rpartition("#")[0] if "#" in each.input and len(boxed) > 1 else each.input for each in boxed}
     if len(names) != 1 or not Path(next(iter(names))).is_file():
-        raise UsageError(
-            f"boxes are drawn in one picture, of which the model reads the parts; found {len(names)} such pictures"
-        )
+        found = f"{len(names)} were found" if names else "none could be read"
+        raise UsageError(f"boxes are drawn in one picture file in which digits are found, and {found}")
     image = Image.fromarray(on_white(read_image(names.pop())).round().astype(np.uint8)).convert("RGB")
     thickness = max(1, max(image.size) // 300)
     usual = int(np.median([each.box[3] - each.box[1] for each in boxed if each.box]))

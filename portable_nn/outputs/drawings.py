@@ -81,7 +81,10 @@ def drawings(
         scene = scene_of(Outputs(arrays, place.frame, names, least))
         if scene is None:
             shapes = ", ".join(f"{key} {array.dtype}{format_shape(array.shape)}" for key, array in arrays.items())
-            raise UsageError(f"{found.where}: the outputs, {shapes}, have none of the known forms of boxes or areas")
+            raise UsageError(
+                f"{found.where}: the outputs, {shapes}, have none of the known forms of boxes or areas; one answer for "
+                "a whole picture cannot be drawn in it"
+            )
         if scene.assumed not in said:
             said.add(scene.assumed)
             notes += _assumptions(scene, arrays)

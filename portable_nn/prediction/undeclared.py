@@ -52,7 +52,7 @@ def meaning_of(
     numbers: Array,
     runner: Runner,
     *,
-    names: Sequence[str] = (),
+    names: Sequence[str],
     task: Task | None = None,
     targets: Sequence[Any] | None = None,
 ) -> Meaning:

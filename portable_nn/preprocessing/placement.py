@@ -62,7 +62,10 @@ def placement(steps: Sequence[Step], height: int, width: int) -> Placement:
                 y = y.moved(-((y.size - step.height) // 2), step.height)
                 x = x.moved(-((x.size - step.width) // 2), step.width)
             case FitDigitStep():
-                raise UsageError("the preparation finds a drawing in a picture, so that nothing has a place in it")
+                raise UsageError(
+                    "the preparation takes a picture for one drawing, so that nothing has a place in it; --preprocess "
+                    "digits finds several, each with a box"
+                )
     return Placement((height, width), (y.size, x.size), (y.scale, x.scale), (y.offset, x.offset))
 
 

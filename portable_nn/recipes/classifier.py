@@ -168,7 +168,7 @@ def fit_classes(
         **options,
     )
     if len(validation[0]) >= ENOUGH and reads_digits(network):
-        set_threshold(network, network.predict(validation[0]))
+        set_threshold(network, network.predict(validation[0][:]))
     return history
 
 
@@ -241,11 +241,13 @@ def _check_examples(data: Dataset, width: int) -> Array:
     return check_finite(x)
 
 
-def check_finite(x: Array) -> Array:
-    """``x``, (n, …). Raises ``UsageError`` that names the first example that is not finite."""
+def check_finite(x: Array, first: int = 0) -> Array:
+    """``x``, (n, …), from the example ``first`` on. Raises ``UsageError`` for an example that is not finite."""
     finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not finite.all():
-        raise UsageError(f"example {finite.argmin()} (from 0) holds NaN, infinity or a number that is too large")
+        raise UsageError(
+            f"example {first + finite.argmin()} (from 0) holds NaN, infinity or a number that is too large"
+        )
     return x
 
 

@@ -29,8 +29,17 @@ UNSURE: Final = "unsure"
 MOST: Final = 0.02
 """The share of digits that may be answered with ``"?"``."""
 
+CLASSES: Final = 10
+"""The number of digits."""
+
+UNLIKE: Final = "each picture as one drawing, as the pixels do not look like digits (--preprocess digits finds digits)"
+"""How pictures are prepared for a network that tells ten classes apart, whose examples are no digits."""
+
 ENOUGH: Final = 50
 """The number of digits by which a threshold can be found."""
+
+LOOKED: Final = 1000
+"""The number of pictures that are looked at."""
 
 DRAWN: Final = 240
 """The number of pictures of no digit."""
@@ -45,12 +54,12 @@ def digit_steps(x: Array, classes: int, preprocess: Prepare | None) -> Preproces
         raise UsageError(f"preprocess digits is for rows of {PIXELS} pixels, not of {quantity(x[0].size, 'number')}")
     if x[0].size != PIXELS or preprocess == "none":
         return ()
-    return SHEET if preprocess == "digits" or (classes == 10 and look_like_digits(x)) else DIGIT
+    return SHEET if preprocess == "digits" or (classes == CLASSES and look_like_digits(x)) else DIGIT
 
 
 def look_like_digits(x: Array) -> bool:
     """True if most of the first thousand pictures are laid out as MNIST is: 20 pixels long, and centred."""
-    pictures = x[:1000].reshape(-1, 28, 28).astype(np.float64)
+    pictures = x[:LOOKED].reshape(-1, 28, 28).astype(np.float64)
     fits = np.full(len(pictures), True)
     longest = np.zeros(len(pictures), np.int64)
     for axis in (1, 2):
@@ -90,7 +99,8 @@ def set_threshold(network: Network, numbers: Array) -> None:
 def said(network: Network) -> dict[str, str]:
     """In words, how photographs are prepared for a network that reads their digits, and when it is unsure."""
     if not reads_digits(network):
-        return {}
+        is_plain = [info.preprocessing for info in network.inputs] == [DIGIT] and len(network.labels) == CLASSES
+        return {"prepared": UNLIKE} if is_plain else {}
     unsure = {UNSURE: network.metadata[UNSURE]} if UNSURE in network.metadata else {}
     return {"prepared": "by --preprocess digits, which finds digits in photographs (none leaves it out)", **unsure}
 

@@ -16,6 +16,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity, several, some
+from portable_nn.data.apart import divided as divided_in_blocks
 from portable_nn.data.apart import split
 from portable_nn.data.augment import RandomAffine
 from portable_nn.data.batches import Bad, Taken
@@ -23,6 +24,7 @@ from portable_nn.data.dataset import Dataset
 from portable_nn.data.folders import Parts, divided, examples_of, labelled_pictures, look
 from portable_nn.data.given import Labelled
 from portable_nn.data.picture_batches import picture_steps
+from portable_nn.data.stored import Stored, as_stored, piece_of, pieces, rows_of
 from portable_nn.engines.ranges import ranges
 from portable_nn.format import InputInfo
 from portable_nn.layers import BatchNorm2d, Conv2d, Flatten, GlobalAvgPool, Input, Layer, MaxPool2d, Rescaling
@@ -43,7 +45,7 @@ from portable_nn.recipes.classifier import (
     hidden_layers,
     last_layers,
 )
-from portable_nn.recipes.digits import digit_steps
+from portable_nn.recipes.digits import LOOKED, digit_steps
 from portable_nn.recipes.table import sizes_of
 from portable_nn.recipes.tuning import adapted, class_count, loss_of_tuning
 from portable_nn.training.history import History
@@ -55,6 +57,9 @@ __all__ = ["train_pictures", "tune_pictures"]
 
 COLOURS: Final = 3
 """The channels of a picture in colour."""
+
+IN_MEMORY: Final = 2**28
+"""The bytes up to which arrays of pictures are read at once, as float32: MNIST has fewer."""
 
 CNN: Final = "cnn"
 """The word for convolutional layers in place of the sizes of hidden ones."""
@@ -142,7 +147,7 @@ def train_pictures(
     an ``optimizer`` or a ``schedule``, ``cnn`` is trained by ``Adam(0.005)`` with ``OneCycle()``, and without
     ``patience`` the last weights are kept. The size and the colours of the pictures of a folder become the
     preprocessing of the network. Prepared pictures are kept in a temporary file, and read in pieces where they have
-    more than 64 MiB.
+    more than 64 MiB; arrays are where they have more than 256 MiB as float32.
 
     Raises:
         DataError: a folder that is not as described, or a class of which no picture can be used.
@@ -260,14 +265,31 @@ def _height_and_width(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _of_arrays(data: Dataset, count: int | None, validation: float, seed: int, preprocess: Prepare | None) -> _Source:
     shape = _shape_of(data.x.shape[1:])
-    x = check_finite(lay_out(np.asarray(data.x, np.float32), shape))
+    x = as_stored(rows_of(data.x, "x"), "x").changed(
+        shape, np.dtype(np.float32), lambda rows: lay_out(rows.astype(np.float32), shape)
+    )
     y, names = classes(data.y, count or class_count(data.y), math.prod(shape))
+    parts = (check_finite(x[start:stop], start) for start, stop in pieces(len(x), piece_of([x])))
+    ends = np.array([(part.min(), part.max()) for part in parts])
     if preprocess != "none":
-        check_pixels(x, "pictures have")
-    train, held_out = split(len(x), validation, seed)
-    steps = digit_steps(x, len(names), preprocess) or _steps_for(shape)
-    examples = (x[train], x[held_out]), y[np.concatenate([train, held_out])], Told(measured=list(y[held_out]))
+        check_pixels(ends, "pictures have")
+    steps = digit_steps(x[:LOOKED], len(names), preprocess) or _steps_for(shape)
+    sides, labels = _divided(x, y, validation, seed)
+    examples = sides, np.concatenate(labels), Told(measured=list(labels[1]))
     return _Source(shape, () if preprocess == "none" else steps, names, lambda: examples)
+
+
+def _divided(x: Stored, y: Array, validation: float, seed: int) -> tuple[tuple[Any, Any], list[Array]]:
+    """The pictures to train on and those to hold out, and the classes of both.
+
+    Where the pictures need much memory, they are read in pieces, and blocks of them are held out.
+    """
+    if len(x) * x.row_bytes <= IN_MEMORY:
+        train, held_out = split(len(x), validation, seed)
+        whole = x[:]
+        return (whole[train], whole[held_out]), [y[train], y[held_out]]
+    learned, held = divided_in_blocks([x], validation, seed)
+    return (learned.of(x), held.of(x)), [each.of(as_stored(y, "y"))[:] for each in (learned, held)]
 
 
 def _of_folder(folder: str | Path | Sequence[Labelled], size: int | None, validation: float, seed: int) -> _Source:
@@ -286,7 +308,7 @@ def _of_folder(folder: str | Path | Sequence[Labelled], size: int | None, valida
 
 def _shape_of(found: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a picture for a network; rows of as many numbers as a square has are one in grey."""
-    grey = squeezed(found) if len(found) > 1 else (math.isqrt(found[0]),) * 2
+    grey = squeezed(found) if len(found) != 1 else (math.isqrt(found[0]),) * 2
     if len(grey) == 2 and math.prod(grey) == math.prod(found):
         return (1, *grey)
     if len(found) == 3 and COLOURS in (found[0], found[2]):

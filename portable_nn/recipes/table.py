@@ -19,7 +19,7 @@ from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.apart import split
 from portable_nn.data.cells import is_words, missing, new_fault, word_fault
-from portable_nn.data.columns import MOST, encoded, find_columns, numbers_fault, without_holes, word_of
+from portable_nn.data.columns import encoded, find_columns, numbers_fault, without_holes, word_of
 from portable_nn.data.frames import Frame, read_frame
 from portable_nn.data.tables import UTF_8
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown
@@ -289,7 +289,7 @@ def _class_target(
     frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None, *, are_meant: bool
 ) -> Target:
     if is_words(cells) and (
-        fault := word_fault(cells, MOST)
+        fault := word_fault(cells)
         or (None if are_meant else new_fault(cells, "say that they are classes (--task classes, task=)"))
     ):
         raise DataError(frame.where, f"the target '{name}' {fault}")

@@ -6,14 +6,14 @@ in it: not those of browsers' graphics, phones and most accelerators.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import UsageError, listed
-from portable_nn.core.graph import Attribute, Graph, Node, Tensor
+from portable_nn.core.graph import Attribute, Graph, Node, Tensor, all_nodes
 from portable_nn.core.text import quantity
 from portable_nn.operators.registry import DTYPE_CODES, Array, NamedArrays
 from portable_nn.rewrites.program import Program, checked
@@ -36,7 +36,7 @@ def float32_numbers(program: Program) -> Program:
     if graph == program.graph:
         return program
     wide = [value.name for value in program.graph.parameters if value.dtype == DOUBLE]
-    if faults := [*_faults(program.graph.nodes), *_weight_faults(wide, arrays)]:
+    if faults := [*_faults(all_nodes(program.graph)), *_weight_faults(wide, arrays)]:
         raise UsageError(listed(faults, "float32 cannot hold the numbers of this network"))
     vanished = 0
     for name in wide:
@@ -79,12 +79,14 @@ def _in_single(graph: Graph, other: str) -> Graph:
 
 
 def _single(name: str, value: Attribute, other: str) -> Attribute:
+    if isinstance(value, tuple):
+        return tuple(_in_single(each, other) if isinstance(each, Graph) else each for each in value)
     if isinstance(value, Tensor) and value.dtype == other:
         return replace(value, dtype=SINGLE)
     return DTYPE_CODES[SINGLE] if name in _CODES and value == DTYPE_CODES[other] else value
 
 
-def _faults(nodes: tuple[Node, ...]) -> Iterator[str]:
+def _faults(nodes: Iterable[Node]) -> Iterator[str]:
     for node in nodes:
         for value in node.attributes.values():
             if isinstance(value, Tensor) and value.dtype == DOUBLE:

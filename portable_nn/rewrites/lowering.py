@@ -14,6 +14,7 @@ from portable_nn.core.graph import Graph, Node, bodies
 from portable_nn.operators import InvalidNode, OperatorContext, Types
 from portable_nn.operators.control.bodies import body_types
 from portable_nn.operators.spatial.resize_taps import resized
+from portable_nn.rewrites.program import Names
 from portable_nn.rewrites.scope import Scope
 from portable_nn.rewrites.unused import needed
 
@@ -74,19 +75,25 @@ def _meaning(node: Node, scope: Scope) -> tuple[object, ...]:
     return node.operator, node.domain, node.attributes, *(scope.types[name] if name else None for name in node.inputs)
 
 
-def lowered(graph: Graph, lacks: Callable[[Node, Scope], str | None], types: Types | None = None) -> Graph:
+def lowered(
+    graph: Graph,
+    lacks: Callable[[Node, Scope], str | None],
+    types: Types | None = None,
+    names: Names | None = None,
+) -> Graph:
     """``graph`` in operators that a target has; ``lacks`` says why it does not have a node, or ``None``.
 
-    The values of a body have ``types``.
+    The values of a body have ``types``, and new ones get ``names``.
 
     Raises ``RefusalError`` with all that has no counterpart in the end.
     """
     scope, nodes = Scope.of(graph, types), list[Node]()
+    scope = scope._replace(names=names or scope.names)
 
     def write(node: Node) -> None:
         for name, body in bodies(node):
             with suppress(InvalidNode):  # A branch that is never taken may not fit.
-                inside = (lowered(body, lacks, body_types(scope.use(node), name)),)
+                inside = (lowered(body, lacks, body_types(scope.use(node), name), names),)
                 node = replace(node, attributes={**node.attributes, name: inside})
         if fault := lacks(node, scope):
             raise RefusalError(fault)

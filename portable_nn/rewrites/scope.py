@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
-from portable_nn.core.graph import Attribute, Graph, Node, Tensor
+from portable_nn.core.graph import Attribute, Graph, Node, Tensor, all_nodes, bodies
 from portable_nn.operators import Leaf, OperatorContext, Symbol, Type, Types, emit, infer, trace, use_of
 from portable_nn.rewrites.program import Names
 
@@ -25,7 +25,8 @@ class Scope(NamedTuple):
     @classmethod
     def of(cls, graph: Graph, types: Types | None = None, *, portable: bool = False) -> Scope:
         """That of the nodes of a graph."""
-        read = {name for node in graph.nodes for name in node.inputs}.union(graph.outputs)
+        read = {name for node in all_nodes(graph) for name in node.inputs}.union(graph.outputs)
+        read.update(name for node in all_nodes(graph) for _, body in bodies(node) for name in body.outputs)
         return cls(dict(types or infer(graph).types), Names.beside(graph), read, portable)
 
     def use(self, node: Node) -> OperatorContext:

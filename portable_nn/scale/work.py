@@ -101,7 +101,7 @@ def tasks_of(
     size: int,
     strict: bool,
     key: Mapping[str, str],
-    is_whole: bool = False,
+    is_whole: bool,
 ) -> Iterator[Task | Bad]:
     """The inputs in their order, as tasks of about ``size`` examples each.
 

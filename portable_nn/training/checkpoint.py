@@ -122,6 +122,7 @@ class Checkpoints:
         different = graph_differences(graph, self.state.network.graph) + differences(before, now)
         if different:
             heading = f"{path}: the training cannot go on with another network, other data or other settings"
+            heading += " (another folder begins anew)"
             raise UsageError(listed(map(printable, different), heading))
 
     def save(self) -> None:

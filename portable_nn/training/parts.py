@@ -147,7 +147,7 @@ def loss_graph(
     examples: NamedArrays,
     targets: NamedArrays,
     *,
-    weighted: Shape | None = (),
+    weighted: Shape | None,
 ) -> LossGraph:
     """The graph of the losses: see ``LossGraph``."""
     symbols = replay(sized(network.graph, examples))

@@ -109,7 +109,7 @@ def describe(value: Any) -> str:
     return text if named is not value and not ADDRESS.search(text) else f"{named.__module__}.{named.__qualname__}"
 
 
-def describe_examples(examples: Examples | StoredExamples, what: str = "") -> dict[str, str]:
+def describe_examples(examples: Examples | StoredExamples, what: str) -> dict[str, str]:
     """The types, shapes and fingerprints of a set of examples; ``what`` comes before each name."""
     arrays: dict[str, Array | Stored] = {}
     for side, found in (("x", examples.x), ("y", examples.y)):

@@ -53,6 +53,18 @@ UNTIL = body(
     node("g = Less s most"),
 )
 ONCE = body("once", "i c v", "no v", "", number("no", 0, "bool"))
+SWAPPED = body("swapped", "i c v u", "c u v r u", "w", node("r = Gather w i"))
+SHIFTED = body("shifted", "i c v u", "c n v v", "w", node("r = Gather w i"), node("n = Add r u"))
+STEPPED = body("stepped", "i c v", "c n o", "w", node("n o = Scan v v w", body=CELL, num_scan_inputs=1))
+CHOSEN = body(
+    "chosen",
+    "h x",
+    "n n",
+    "w most",
+    node("s = ReduceSum x", keepdims=0),
+    node("c = Less s most"),
+    node("n z = If c h h w", then_branch=THEN, else_branch=body("other", "", "y h", "h", node("y = Neg h"))),
+)
 
 
 def _control() -> list[Case]:
@@ -78,6 +90,10 @@ def _control() -> list[Case]:
         Case("Loop", (scalar(9, "int64"), None, x, w, scalar(40.0)), {"body": UNTIL}, wrt=(2, 3), constants=(0,)),
         Case("Loop", (forever, yes, positive(2, 3), w * 2, scalar(1e4)), {"body": UNTIL}, constants=(0,)),
         Case("Loop", (None, None, whole(2)), {"body": ONCE}),
+        Case("Loop", (three, None, real(3), real(3), w), {"body": SWAPPED}, wrt=(2, 3, 4), constants=(0,), outputs=4),
+        Case("Loop", (three, None, real(3), real(3), w), {"body": SHIFTED}, wrt=(2, 3, 4), constants=(0,), outputs=3),
+        Case("Loop", (three, None, real(3, 3), w), {"body": STEPPED}, wrt=(2, 3), constants=(0,), outputs=2),
+        Case("Scan", (x, real(4, 3), w, scalar(0.1)), {"body": CHOSEN, "num_scan_inputs": 1}, wrt=(0, 2), outputs=2),
     ]
     return rows
 

@@ -94,17 +94,20 @@ def test_a_damaged_picture_is_named_and_the_exit_code_is_3(run, tmp_path: Path, 
     assert err.startswith("error: of 20 pictures, 1 cannot be used: photos/dark/3.png: expected a picture such as PNG")
 
 
-@pytest.mark.parametrize("form", ["idx", "npz", "csv"])
+@pytest.mark.parametrize("form", ["idx", "npz", "csv", "named", "named, some held out"])
 def test_arrays_of_pictures(run, tmp_path: Path, form: str) -> None:
     y = np.arange(40) % 2
     x = np.random.default_rng(0).integers(0, 60, (40, 28, 28)) + 180 * y[:, np.newaxis, np.newaxis]
     for name, array in (("images-idx3", x), ("labels-idx1", y)):
         (tmp_path / f"train-{name}-ubyte").write_bytes(idx(8, array.shape, array.astype(np.uint8).tobytes()))
     np.savez(tmp_path / "d.npz", x=x, y=y)
+    np.savez(tmp_path / "n.npz", pictures=x, kinds=y)
     np.savetxt(tmp_path / "d.csv", np.c_[y, x.reshape(40, -1)], fmt="%d", delimiter=",")
-    data = {"idx": "train-images-idx3-ubyte", "npz": "d.npz", "csv": "d.csv"}[form]
-    layers = {"idx": "cnn", "npz": "784-cnn-2", "csv": "784-cnn-auto"}[form]
-    assert run("train", layers, data, "-o", "m.h5", "--epochs", "2", "--rate", "0.01").code == 0
+    data = {"idx": "train-images-idx3-ubyte", "npz": "d.npz", "csv": "d.csv"}.get(form, "n.npz")
+    layers = {"npz": "784-cnn-2", "csv": "784-cnn-auto"}.get(form, "cnn")
+    more = ["--inputs", "pictures", "--target", "kinds", "--test", "0.2" if "," in form else "0"]
+    command = ["train", layers, data, "-o", "m.h5", "--epochs", "2", "--rate", "0.01", *more[: 6 * (data == "n.npz")]]
+    assert run(*command).code == 0
     steps = [step.__class__.__name__ for step in pnn.load(tmp_path / "m.h5").inputs[0].preprocessing]
     assert steps == ["GreyscaleStep", "PolarityStep", "FitDigitStep"]  # 28x28 pixels are those of a digit.
 

@@ -205,6 +205,7 @@ def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
             "--dtype is an option of the arrays of a book's network, not of",
         ),
         (["model.onnx", "mine.h5", "--layers", "4-3"], "--layers is an option of files of arrays, not of ONNX files"),
+        (["model.onnx", "mine.h5", "--verify", "training"], "not of ONNX files: no training is there to compare with"),
         (["absent.npz", "mine.h5"], "absent.npz"),
     ],
 )

@@ -30,11 +30,11 @@ average iterate          at distance 0.205255
 gradients                499
 """
 CONVERGING = """
-Methods that converge at this learning rate, the fastest first: hamiltonian, consensus, symplectic, smoothed, \
-alternating-optimistic, and 12 more (--top N lists factors)
+Methods that converge at this learning rate, the fastest per gradient first: hamiltonian, consensus, symplectic, \
+smoothed, alternating-optimistic, and 12 more (--top N lists factors; simulate compare --method all runs them)
 """
 METHODS_LISTED = """
-Methods that converge at this learning rate, the fastest first:
+Methods that converge at this learning rate, the fastest per gradient first:
 method                  options           factor per step  gradients per step  factor per gradient  stability limit
 hamiltonian                                    0.90000000                   2           0.94868330                2
 consensus               gamma=1                0.90553851                   2           0.95159787                1

@@ -426,6 +426,10 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
             "the output would be 200001x200001: at most 100,000 cells along an axis are supported",
         ),
         ("convt --in 3 --kernel 2 --stride 2 --output-padding 2", "--output-padding must be smaller than stride 2"),
+        (
+            "convt --in 7 --out 64",
+            "--out 64: the name must end in .txt or .json, which sets the format; size takes the size ",
+        ),
         ("pool --in 6 --kernel 2 --padding 2", "padding of a pool must be at most half its kernel 2, not 2"),
         ("pool --in 6 --kernel 2 --channels 2:2", "no such option: --channels"),
         ("conv --in 28 --to 14 --padding VALID", "--padding VALID cannot be used with --to, which finds the padding"),

@@ -16,7 +16,7 @@ import pytest
 
 import portable_nn as pnn
 from portable_nn.catalog import SHIPPED
-from portable_nn.cli import steps, train
+from portable_nn.cli import _command, steps, train
 from portable_nn.cli.tables import TableOptions
 from portable_nn.core import names
 from portable_nn.core.names import ACTIVATIONS
@@ -202,6 +202,13 @@ def test_what_is_there_is_not_replaced_unless_forced(run, tmp_path, flowers_csv)
         (["4-2", "flowers.csv"], 2, "the last layer has 2 units, but the data have 3 classes: 1, 2, 3"),
         (["4-1", "flowers.csv"], 2, "the last layer has 1 unit, but the data have 3 classes"),
         (["4-3"], 2, "missing argument 'DATA' (see portable-nn train --help)"),
+        (
+            ["flowers.csv"],
+            2,
+            "missing argument 'LAYERS' before flowers.csv: portable-nn train LAYERS flowers.csv -o FILE. LAYERS: Sizes",
+        ),
+        (["flowers.csv", "4-3"], 2, "LAYERS stands before DATA: portable-nn train 4-3 flowers.csv"),
+        (["4-3", "flowers.csv", "--preprocess", "unit"], 2, "invalid value for '--preprocess': 'unit' is not one of "),
         (["4-3", "no.csv"], 3, "no.csv: expected a table (CSV), found no such file"),
         (
             ["4-3", "flowers.csv", "--labels", "ab"],
@@ -410,7 +417,7 @@ def test_a_recipe_goes_on(run, monkeypatch, tmp_path):
     found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume", "--epochs", "4")
     assert found.err.splitlines() == [
         "error: run/checkpoint-00000018.safetensors: the training cannot go on with another network, other data or "
-        "other settings: epochs: 3 in the checkpoint, 4 now",
+        "other settings (another folder begins anew): epochs: 3 in the checkpoint, 4 now",
     ]
     found = run("models", "build", "digits-mlp", "--checkpoint", "run", "--resume")
     assert found.err.startswith("error: ")
@@ -521,6 +528,12 @@ def test_tune_a_shipped_model(run, digits_csv):
         (["digits", "flowers.csv", "--activation", "relu"], "no such option: --activation"),
         (["digits", "flowers.csv", "--standardise"], "no such option: --standardise"),
         (["digits"], "missing argument 'DATA' (see portable-nn tune --help)"),
+        (["flowers.csv"], "missing argument 'MODEL' before flowers.csv: portable-nn tune MODEL flowers.csv -o FILE."),
+        (
+            ["digits", "flowers.csv", "--preprocess", "unit"],
+            "invalid value for '--preprocess': 'unit' is not one of 'digits', 'none'; 'predict MODEL --preprocess NAME "
+            "--keep FILE' writes a copy of a model with another preparation",
+        ),
         (["digitz", "flowers.csv"], "no model is called 'digitz': did you mean 'digits'?"),
         (
             ["digits", "flowers.csv", "--optimizer", "adam:momentum=0.9"],
@@ -552,6 +565,7 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
     monkeypatch.setitem(OPTIMIZERS, "steepest", OPTIMIZERS["sgd"])
     importlib.reload(steps)
     importlib.reload(train)
+    _command.cache_clear()
     try:
         assert "sgd|rmsprop|adam|adamw|amsgrad|lion|steepest" in run("train", "--help-all").out
         options = ["--optimizer", "steepest:momentum=0.9", "--epochs", "1"]
@@ -560,11 +574,10 @@ def test_an_optimizer_is_a_class_and_a_row(run, monkeypatch, flowers_csv):
         monkeypatch.undo()
         importlib.reload(steps)
         importlib.reload(train)
+        _command.cache_clear()
 
 
 def test_train_and_tune_share_their_options(run):
-    from portable_nn.cli import _command
-
     train, tune = ({option for each in _command(name).params for option in each.opts} for name in ("train", "tune"))
     tables = {f"--{name}" for name in TableOptions.__dataclass_fields__}
     assert train - tune == {"layers", "--activation", "--standardise", *tables}

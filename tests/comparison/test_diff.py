@@ -19,7 +19,7 @@ from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader
 
 import portable_nn as pnn
-from portable_nn.comparison.report import as_page
+from portable_nn.comparison.report import as_page, as_text
 from portable_nn.comparison.structure import difference_of
 from portable_nn.core.errors import GraphError, ShapeError, UsageError
 from portable_nn.runtimes.table import RUNTIMES, Runtime
@@ -420,6 +420,29 @@ def test_other_inputs_or_outputs_make_another_function(tmp_path: Path) -> None:
     assert "(batch, 4) and (batch, 5)" in found.reason
 
 
+def test_outputs_of_other_sizes_are_said_to_be_that() -> None:
+    found = pnn.diff(*(pnn.Sequential(pnn.Input(4), pnn.Dense(size), seed=0) for size in (3, 5)))
+    assert found.notes == ("output 'dense_1' has the shape (batch, 3) in A, and (batch, 5) in B",)
+    assert "not comparable" in as_text(found)
+    assert "inf" not in as_text(found)
+
+
+def test_axes_of_an_input_may_have_another_order() -> None:
+    first = made("(float[n,3,4,5] x) => (float[n,3,4,5] z) {z = Elu(x)}")
+    last, wrong = (
+        made("(float[n,4,5,3] x) => (float[n,3,4,5] z) {y = Transpose <perm = [0, 3, 1, 2]> (x) z = " + each)
+        for each in ("Elu (y)}", "Elu <alpha = 0.5> (y)}")
+    )
+    for pair in ((first, last), (last, first)):
+        found = pnn.diff(*pair)
+        assert (found.verdict, len(found.notes)) == ("same", 1)
+    assert found.notes[0].startswith("B takes input 'x' as (n, 3, 4, 5), and A as (n, 4, 5, 3): both get the same")
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    for feeds in (None, {"x": x}):
+        parted = pnn.diff(first, wrong, inputs=feeds)
+        assert (parted.verdict, parted.partings[0].nodes_a) == ("parted", ("z",))
+
+
 # -- faults of PyTorch's exporter
 #
 # The exporter and the networks are the real ones; the fault is rebuilt from the texts. When the rewriter of onnxscript
@@ -696,6 +719,7 @@ def test_a_weight_that_its_type_does_not_explain_is_not_passed_over(model: Model
 # -- in another runtime
 
 
+@pytest.mark.quick("onnxruntime", "reference", "tract", "numpy")
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-basic", "onnxruntime-extended", "reference", "openvino",
                                   "tract", "opencv", "mnn", "torch", "numpy"])  # fmt: skip
 def test_a_model_is_the_same_in_another_runtime(name: str, model: ModelProto, tmp_path: Path) -> None:
@@ -720,9 +744,11 @@ IN_RUNTIME = {
 """What a runtime does wrong, the verdict, the node at which the models part, and what the reason says."""
 
 
+@pytest.mark.quick("one node", "a node refused", "all refused")
 @pytest.mark.parametrize("kind", IN_RUNTIME)
-def test_a_node_that_a_runtime_computes_wrongly_is_named(kind: str, stand_in: Callable[..., str],
-                                                         model: ModelProto) -> None:  # fmt: skip
+def test_a_node_that_a_runtime_computes_wrongly_is_named(
+    kind: str, stand_in: Callable[..., str], model: ModelProto
+) -> None:
     faults, verdict, name, reason = IN_RUNTIME[kind]
     found = pnn.diff(model, model, runtime_b=stand_in(**faults))
     assert found.verdict == verdict

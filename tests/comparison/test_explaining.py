@@ -309,6 +309,7 @@ def test_the_cause_is_named_by_what_went_in(folder: Path, photo: Path, name: str
     assert found.options
 
 
+@pytest.mark.quick("crop", "grey")
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_preparation_is_not_accused(folder: Path, photo: Path, name: str) -> None:
     model = MODELS[name]

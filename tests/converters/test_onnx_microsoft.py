@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +66,19 @@ B = (whole(3, 4), scale(0.05), point(3))
 IMAGE = (fed(whole(2, 3, 6, 6)), scale(), point())
 WIDE = fed(real(2, 5, 12))
 IDS = fed(RANDOM.integers(0, 20, (2, 5)).astype(np.int32))
+
+
+def lstm_cases() -> Iterator[Case]:
+    """Each direction, with states to begin with or without; a scale for all of a weight, or for each unit."""
+    for direction, ways in (("forward", 1), ("reverse", 1), ("bidirectional", 2)):
+        states = (None, None) if ways == 1 else (fed(real(2, 3, 6), "h"), fed(real(2, 3, 6), "c"))
+        weights = whole(ways, 4, 24, dtype="int8"), whole(ways, 6, 24, dtype="int8")
+        bias = None if direction == "reverse" else real(ways, 48)
+        width = (ways, 24) if ways == 2 else (ways,)
+        found = np.full(width, 0.01, np.float32), np.zeros(width, np.int8)
+        inputs = (fed(real(20, 3, 4)), *weights, bias, None, *states, None, *found, *found)
+        yield Case("DynamicQuantizeLSTM", inputs, {"hidden_size": 6, "direction": direction}, 3)
+
 
 CASES = [
     Case("FusedConv", (fed(real(2, 3, 6, 6)), real(4, 3, 3, 3), real(4)), {"activation": "Relu", "pads": [1] * 4}),
@@ -202,6 +215,7 @@ CASES = [
     ),
     Case("QuantizeLinear", (fed(real(3, 4)), scale(), point())),
     Case("DequantizeLinear", (fed(whole(3, 4)), scale(), point())),
+    *lstm_cases(),
 ]  # fmt: skip
 
 
@@ -235,7 +249,7 @@ def model_of(case: Case) -> tuple[onnx.ModelProto, dict[str, Array]]:
 def test_an_operator_is_what_onnxruntime_computes(case: Case, tmp_path: Any) -> None:
     model, feeds = model_of(case)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options.log_severity_level, options.intra_op_num_threads = 4, 1  # Each thread of an LSTM has scales of its own.
     wanted = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, feeds)
     network = import_onnx(model, verify=False)
     found = network.predict(feeds)
@@ -273,6 +287,11 @@ def test_every_row_has_a_case() -> None:
         Case("QLinearSoftmax", (*X, *Y), {"axis": 1}),
         Case("QLinearConcat", (*Y, *X[:1]), {"axis": 2}),
         Case("QGemm", (fed(whole(3, 4)), scale(), point(), whole(4), scale(), point()), {"transB": 1}),
+        *(
+            each._replace(attributes={**each.attributes, **wrong})
+            for each in list(lstm_cases())[:1]
+            for wrong in ({"direction": "up"}, {"activations": ["Relu"] * 3}, {"clip": 1.0}, {"hidden_size": 5})
+        ),
     ],
     ids=str,
 )

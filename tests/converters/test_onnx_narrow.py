@@ -201,8 +201,10 @@ def test_weights_of_4_and_2_bits_stay_as_they_are_stored(code: int, tmp_path: Pa
         assert [each for each in pnn.check(after).findings if each.level in ("error", "warning")] == []
     read = pnn.load(paths[-1], lazy=True, digest=digest)
     np.testing.assert_array_equal(read.predict(X), network.predict(X))
-    floats = network.dequantize()
-    assert [each.packed for each in floats.graph.parameters] == [UNSET]
+    body = pnn.Network(x := pnn.Input(16), network(x))
+    for other, packed in ((body, NARROW[code].name), (network.dequantize(), UNSET)):
+        assert [each.packed for each in other.graph.parameters] == [packed]
+        other.save(tmp_path / "other.npz")
 
 
 def test_floats_of_4_bits_that_shall_train_are_packed_no_more(tmp_path: Path) -> None:

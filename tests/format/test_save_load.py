@@ -124,6 +124,7 @@ def test_the_same_network_gives_the_same_bytes(path: Path) -> None:
     assert path.read_bytes() == first
 
 
+@pytest.mark.quick(r"\.safetensors-float16", r"\.safetensors-bool", r"\.h5-bool", r"\.h5-int64", r"\.npz-bool")
 @pytest.mark.parametrize("dtype", ITEM_SIZES)
 def test_every_dtype(path: Path, dtype: str) -> None:
     tensors = {"byte": np.array([3], np.uint8), "w": np.array([[0, 1, 1], [1, 0, 0]]).astype(dtype)}

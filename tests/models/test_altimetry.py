@@ -139,7 +139,7 @@ def test_an_autoregressive_process_has_its_correlation():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_make_echoes_of_their_surface(kind):
-    found = KINDS[kind].make(Chance(200, np.random.default_rng(2)), JASON)
+    found = KINDS[kind].make(Chance(200, np.random.default_rng(2)))
     assert found.mean.shape == (200, 104)
     assert found.mean.dtype == np.float32
     assert np.isfinite(found.mean).all()

@@ -108,6 +108,7 @@ def test_the_split_shares_no_picture(digits: Digits, choosing: bool) -> None:
     assert np.bincount(split.test_y).min() > 75
 
 
+@pytest.mark.long
 def test_settings_are_chosen_without_the_held_out_pictures(digits: Digits) -> None:
     chosen_by = digits.for_choosing()
     held_out = {picture.tobytes() for picture in digits.test_x}

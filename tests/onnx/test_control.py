@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from cases import CASES, control
+from code_bases import TARGETS, Use
 from hypothesis import HealthCheck, given, settings
 from nested_models import models
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -19,6 +21,7 @@ from onnx.backend.test.loader import load_model_tests
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
+from portable_nn.converters.source.c_compiling import compiler
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph, Node, Parameter, Value, bodies
 from portable_nn.core.limits import DEEPEST, TIME, UNROLLED
@@ -161,6 +164,65 @@ def as_onnxruntime(proto: ModelProto) -> None:
         ours = run_numpy(graph, weights, feeds)
         for name, back in zip(graph.outputs, theirs(to_model(graph, weights), feeds), strict=True):
             np.testing.assert_allclose(ours[name], back, rtol=1e-3, atol=1e-3)
+
+
+# -- as source code
+
+each_source = pytest.mark.parametrize("target", ["numpy", "torch", "c"])
+
+
+def in_source(target: str, network: pnn.Network, feeds: Arrays) -> Arrays:
+    """The outputs of a network as source code of a code base."""
+    if target == "torch":
+        pytest.importorskip("torch")
+    if target == "c" and not compiler():
+        pytest.skip("needs a C compiler")
+    [case, *_] = CASES
+    return TARGETS[target].run(Use(case, network, feeds, {}, None, {}))[0]
+
+
+@each_source
+@pytest.mark.parametrize("examples", [5, pytest.param(50, marks=pytest.mark.long)])
+def test_random_nested_models_are_source_that_computes_the_same(target: str, examples: int) -> None:
+    feeds = {name: np.random.default_rng(1).normal(size=(2, 3)).astype(np.float32) for name in "ab"}
+
+    def is_same(proto: ModelProto) -> None:
+        found = in_source(target, import_onnx(proto, verify=False), feeds)["out"]
+        np.testing.assert_allclose(found, theirs(proto, feeds)[0], rtol=1e-4, atol=1e-4)
+
+    many = settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    many(given(models(depth=2))(is_same))()
+
+
+@each_source
+def test_turns_that_data_and_sizes_decide_are_written_in_source(target: str) -> None:
+    """A loop of so many turns as an input says, while a condition is true, and a scan of as many as there are rows."""
+    until = control.body(
+        "until",
+        "i go v",
+        "more n",
+        "most",
+        control.node("n = Add v v"),
+        control.node("s = ReduceSum n", keepdims=0),
+        control.node("more = Less s most"),
+    )
+    rows = control.body("rows", "v r", "n c", "", control.node("n = Add v r"), control.node("c = Tanh n"))
+    inputs = [("m", "int64", ()), ("go", "bool", ()), ("x", "float32", (3,)), ("all", "float32", (1, "steps", 3))]
+    nodes = (
+        control.number("most", 100, "float32"),
+        control.node("v = Loop m go x most", body=until),
+        control.number("first", 0, "int64"),
+        control.node("matrix = Gather all first", axis=0),
+        control.node("last each = Scan v matrix", body=rows, num_scan_inputs=1),
+    )
+    graph = Graph(tuple(Value(*each) for each in inputs), ("v", "last", "each"), (), nodes)
+    net = pnn.Network.from_graph(graph, {})
+    for most, begins, steps in ((0, True, 1), (3, True, 4), (2**40, True, 2), (5, False, 3)):
+        feeds = {"m": np.array(most), "go": np.array(begins), "x": np.array([1, -0.5, 2], np.float32)}
+        feeds["all"] = np.linspace(-1, 1, 3 * steps, dtype=np.float32).reshape(1, steps, 3)
+        found = in_source(target, net, feeds)
+        for name, wanted in zip(graph.outputs, theirs(to_model(graph, {}), feeds), strict=True):
+            np.testing.assert_allclose(found[name], wanted, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 # -- what is kept

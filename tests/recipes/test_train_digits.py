@@ -17,6 +17,7 @@ from portable_nn.data.images import read_image
 from portable_nn.data.no_digits import no_digits
 from portable_nn.preprocessing.defaults import DIGIT, SHEET
 from portable_nn.recipes.classifier import train_classifier
+from portable_nn.recipes.digits import said
 from portable_nn.recipes.tuning import tune_classifier
 
 RNG = np.random.default_rng(0)
@@ -49,6 +50,9 @@ def test_what_looks_like_digits_is_read_from_photographs(x, y, preprocess, steps
     net, _ = train_classifier(sizes, Dataset(x, y), preprocess=preprocess, **{**OPTIONS, "epochs": 1})
     assert net.inputs[0].preprocessing == steps
     assert (net.outputs[0].threshold > 0) == (steps == SHEET)
+    words = {SHEET: "which finds digits in photographs", DIGIT: "as the pixels do not look like digits"}
+    is_said = steps == SHEET or (steps == DIGIT and sizes[-1] == 10)
+    assert (words.get(steps, "-") in said(net).get("prepared", "")) == is_said
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])

@@ -190,7 +190,27 @@ def test_arrays_of_pictures(shape: tuple[int, ...]) -> None:
     assert raw.inputs[0].preprocessing == ()
 
 
-@pytest.mark.parametrize("shape", [(5,), (12, 10, 4), (2, 12, 10), (2, 3, 12, 10)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_large_arrays_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: type) -> None:
+    """Each picture is either learned from or held out, with its own class, and each fault has its place in the file."""
+    monkeypatch.setattr("portable_nn.recipes.pictures.IN_MEMORY", 0)
+    monkeypatch.setattr("portable_nn.recipes.pictures.piece_of", lambda _: 7)
+    y = np.arange(60) // 20  # Sorted by class.
+    x = (np.random.default_rng(0).integers(0, 40, (60, 12, 10)) + 100 * y[:, None, None]).astype(kind)
+    np.save(tmp_path / "x.npy", x)
+    data = Dataset(np.load(tmp_path / "x.npy", mmap_mode="r"), y)
+    trained = pnn.train_pictures("cnn", data, epochs=20, validation=0.2, progress=False, optimizer=pnn.Adam(0.003))
+    assert trained.history["val_accuracy"][-1] > 0.9
+    assert len(trained.pictures.measured) == 12
+    assert len(set(trained.pictures.measured)) > 1
+    assert pnn.evaluate(trained.network, x, y).accuracy > 0.95
+    if kind is np.float64:
+        x[33, 2, 2] = np.nan
+        with pytest.raises(UsageError, match=r"example 33 \(from 0\) holds NaN"):
+            pnn.train_pictures("cnn", Dataset(x, y), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (12, 10, 4), (2, 12, 10), (2, 3, 12, 10)])
 def test_arrays_that_are_no_pictures(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"expected pictures \(n, height, width\).*found examples of shape"):
         pnn.train_pictures("cnn", Dataset(np.ones((6, *shape)), np.arange(6) % 2))

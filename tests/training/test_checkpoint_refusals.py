@@ -25,7 +25,7 @@ from portable_nn.training.checkpoint import Standing, standing
 from portable_nn.training.settings import describe, fingerprint
 
 EVERYTHING = TRAININGS["everything"]
-CANNOT = "the training cannot go on with another network, other data or other settings"
+CANNOT = "the training cannot go on with another network, other data or other settings (another folder begins anew)"
 NEWEST = "checkpoint-00000012.safetensors"
 
 

@@ -8,9 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.cells import Cell, RecurrentLayer, read_cell
-from portable_nn.converters.keras.layers.channels import known, ones
 from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, described, snake_case
+from portable_nn.converters.keras.spec import Held, Spec, described, known, ones, snake_case
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer
@@ -43,8 +42,8 @@ class Ran(NamedTuple):
     final: tuple[Symbol, ...]
 
 
-def _reversed(x: Symbol, axis: int = 1) -> Symbol:
-    ends = [[-1], [-(2**31)], [axis], [-1]]
+def _reversed(x: Symbol) -> Symbol:
+    ends = [[-1], [-(2**31)], [1], [-1]]
     return emit("Slice", x, *(integers(each) for each in ends))
 
 

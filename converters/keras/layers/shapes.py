@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn import layers
-from portable_nn.converters.keras.layers.channels import back, by_axes, by_channels, channels_first
 from portable_nn.converters.keras.layers.rows import LAYERS, OPERATIONS
-from portable_nn.converters.keras.spec import Held, Spec, to_last
+from portable_nn.converters.keras.spec import Held, Spec, back, by_axes, by_channels, channels_first, to_last
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import emit, integers
 from portable_nn.operators.symbols import sizes

@@ -71,7 +71,7 @@ ROWS: Final[Mapping[str, Write]] = {
     "TensorScatter": layout.put_steps,
     "OneHot": layout.one_hot,
 }
-"""All operators that are written; of others, those that have a lowering are written as that."""
+"""The operators that are written beside those with bodies; of others, those that have a lowering, as that."""
 
 ALL_OUTPUTS: Final = frozenset({"TopK", *KINDS})
 """The operators that write all outputs, also those that nothing reads."""
@@ -80,14 +80,15 @@ ALL_OUTPUTS: Final = frozenset({"TopK", *KINDS})
 def missing(use: CUse) -> str | None:
     """The reason why a use is not written, or ``None``."""
     row = ROWS.get(use.operator.name) if not use.operator.domain else None
-    if row is None:
+    if row is None and use.operator.entries is None:
         return "is not written in C"
     if strange := [t.dtype for t in (*use.types, *use.results) if t is not None and t.dtype not in C_TYPES]:
         return f"{strange[0]} is no type of C"
     if has_open(use.results):
         return "data decide its size"
     try:
-        row(use)
+        if row:
+            row(use)
     except (RefusalError, InvalidNode) as error:
         return str(error)
     return None

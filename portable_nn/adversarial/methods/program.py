@@ -80,7 +80,7 @@ def schedule_program(formula: str) -> Program | None:
 
 
 def method_program(
-    game: Game, method: Method, given: Mapping[str, object] | None = None, *, random: bool = True
+    game: Game, method: Method, given: Mapping[str, object] | None, *, random: bool = True
 ) -> MethodProgram | None:
     """A method on a game; ``None`` where its step cannot be written, as one that Newton's method has to find.
 

@@ -307,7 +307,7 @@ class Recording(NamedTuple):
 
 
 def record_step(
-    game: Game, method: Method, options: MethodOptions, vectors: int, rate: Sequence[float] | None, noisy: bool = False
+    game: Game, method: Method, options: MethodOptions, vectors: int, rate: Sequence[float] | None, noisy: bool
 ) -> Recording | None:
     """A step of a method whose state has so many ``vectors``; ``None`` where it cannot be recorded, or not with profit.
 

@@ -74,7 +74,7 @@ def _rows(found: Comparison) -> Iterator[list[Any]]:
 
 
 def _as_text(found: Comparison, rate: RateChoice, game: GameChoice) -> str:
-    from portable_nn.adversarial.runs.verdict import WORDS
+    from portable_nn.adversarial.runs.verdict import SEEN, WORDS
 
     start = answer.point(found.entries[0].result.z[0])
     head = f"{answer.title(found.game)}{game.in_words()}\n"
@@ -97,6 +97,8 @@ def _as_text(found: Comparison, rate: RateChoice, game: GameChoice) -> str:
     factors = (">closed form", ">spectral radius", ">measured", ">per gradient")
     near = "" if found.game.linear else " Closed form, spectral radius and stability limit hold near the equilibrium."
     note = f"\nConvergence factors per step; the measured one also per gradient evaluation.{near}{_strengths(found)}"
+    if any(entry.verdict.basis == SEEN for entry in found.entries):
+        note += "\nSeen: by these steps alone, of which --steps takes more. Went round: nearer and farther by turns."
     note += _options(found) + "".join(f"\n{name} {message}." for name, message in found.reasons.items())
     return head + table(("method", "verdict", end, ">steps", *factors, ">stability limit"), rows) + note
 

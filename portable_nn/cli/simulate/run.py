@@ -201,9 +201,13 @@ def _remedies(found: RunReport, top: int) -> str:
         ">factor per gradient",
         ">stability limit",
     )
-    said = f"\nMethods that converge{near} at this learning rate, the fastest first:"
+    said = f"\nMethods that converge{near} at this learning rate, the fastest per gradient first:"
     names = some(row.method.name for row in found.remedies)
-    return f"{said}\n{table(headings, rows[:top])}" if top else f"{said} {names} (--top N lists factors)\n"
+    return (
+        f"{said}\n{table(headings, rows[:top])}"
+        if top
+        else f"{said} {names} (--top N lists factors; simulate compare --method all runs them)\n"
+    )
 
 
 def _as_data(found: RunReport, rate: str, options: dict[str, Any]) -> dict[str, Any]:

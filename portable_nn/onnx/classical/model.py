@@ -170,8 +170,7 @@ def _translated(graph: GraphProto, nodes: Sequence[NodeProto], kept: Sequence[st
     codes = {name: coded(name) for name in table.texts}
     faults = list[FileError]()
     for node in nodes:
-        each = NodeProto()
-        each.CopyFrom(node)
+        each = deepcopy(node)
         each.input[:] = [codes.get(name, name) for name in node.input]
         each.output[:] = [codes.get(name, name) for name in node.output]
         try:

@@ -14,7 +14,8 @@ import numpy as np
 
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import said
-from portable_nn.operators import InvalidNode, Symbol, cast, constant, emit, emit_all, integers, sizes
+from portable_nn.operators import InvalidNode, Symbol, Type, cast, constant, emit, emit_all, integers, sizes
+from portable_nn.operators.control.bodies import Outside, emit_node, leaf
 from portable_nn.rewrites.scope import Scope
 
 DOMAIN: Final = "com.microsoft"
@@ -330,6 +331,50 @@ def _dynamic(a: Symbol, b: Symbol, b_scale: Symbol, b_point: Given = None, bias:
     return _to_float(whole, b, scale, b_scale, point, b_point, bias)
 
 
+def _dynamic_lstm(
+    x: Symbol,
+    w: Symbol,
+    r: Symbol,
+    bias: Given = None,
+    lengths: Given = None,
+    h: Given = None,
+    c: Given = None,
+    peepholes: Given = None,
+    *quantised: Symbol,
+    hidden_size: int,
+    direction: str = "forward",
+    **others: Any,
+) -> list[Symbol]:
+    """An LSTM whose products are of 8 bits: of all that it reads by one scale, of its state by one for each step."""
+    usual = {"activations": ("Sigmoid", "Tanh", "Tanh") * (1 + (direction == "bidirectional")), "input_forget": 0}
+    if lengths or peepholes or any(usual.get(name) != value for name, value in others.items()):
+        raise InvalidNode("sequence_lens, P, clip and activations other than the usual ones are not supported")
+    ways = ([0], [1], [0, 1])[("forward", "reverse", "bidirectional").index(direction)]
+    found = list[list[Symbol]]()
+    for place, backwards in enumerate(ways):
+        own = [emit("Gather", each, constant(place, "int64")) for each in (w, r, *quantised)]
+        gates = _dynamic(x, own[0], *own[2:4])
+        if bias:
+            parts = emit_all("Split", emit("Gather", bias, constant(place, "int64")), axis=0, num_outputs=2, outputs=2)
+            gates = gates + parts[0] + parts[1]
+        zero = emit("Expand", constant(0.0, x.dtype), emit("Concat", sizes(x, [1]), integers([hidden_size]), axis=0))
+        states = [emit("Gather", each, constant(place, "int64")) if each else zero for each in (h, c)]
+        outside = Outside()
+        old, cell = (leaf(f"entry_{n}", Type(x.dtype, zero.shape)) for n in range(2))
+        gate = leaf("gates", Type(x.dtype, gates.shape[1:]))
+        whole = gate + _dynamic(old, *map(outside.leaf, (own[1], *own[4:])))
+        i, o, f, g = emit_all("Split", whole, axis=-1, num_outputs=4, outputs=4)
+        new = emit("Sigmoid", f) * cell + emit("Sigmoid", i) * emit("Tanh", g)
+        y = emit("Sigmoid", o) * emit("Tanh", new)
+        body = outside.body("step", [old, cell, gate], [y, new, y])
+        turned = {"scan_input_directions": [backwards], "scan_output_directions": [backwards]}
+        last, kept, every = emit_node("Scan", [*states, gates], {"body": body}, 3, num_scan_inputs=1, **turned)
+        found.append(
+            [emit("Unsqueeze", every, integers([1])), *(emit("Unsqueeze", z, integers([0])) for z in (last, kept))]
+        )
+    return [emit("Concat", *each, axis=int(place == 0)) for place, each in enumerate(zip(*found, strict=True))]
+
+
 def _few_bits(
     a: Symbol,
     b: Symbol,
@@ -392,8 +437,7 @@ def _gathered(
 ) -> Symbol:
     """Parts of a table of 4 or 8 bits with a scale for each block. Bytes have two numbers of 4 bits if ``packed``."""
     rank, axis, along = len(table.shape), quantize_axis % len(table.shape), gather_axis % len(table.shape)
-    packed, blocks = packed and table.dtype == "uint8" and bits == 4, int(scales.shape[axis])
-    _check_blocks(table, blocks, axis, 2 if packed else 1, block_size)
+    packed, blocks = _is_packed(table, scales, axis, packed * bits, block_size), int(scales.shape[axis])
     if packed and (axis == along or axis != rank - 1):
         raise InvalidNode("numbers that are packed along the last axis are looked up along another one")
     if points is None and table.dtype == "uint8" and (packed or bits == 8):
@@ -410,20 +454,22 @@ def _gathered(
     return emit("DequantizeLinear", found, rows(scales, places), points, axis=place, block_size=block_size)
 
 
-def _check_blocks(table: Symbol, blocks: int, axis: int, each: int, block_size: int) -> None:
-    """Raise ``InvalidNode`` unless a table of so many numbers in ``each`` element has so many blocks along an axis."""
-    width = table.shape[axis]
+def _is_packed(table: Symbol, scales: Symbol, axis: int, bits: int, block_size: int) -> bool:
+    """True if two numbers of 4 bits are in each byte of a table; ``InvalidNode`` if it is not in such blocks."""
+    width, blocks, packed = table.shape[axis], scales.shape[axis], bits == 4 and table.dtype == "uint8"
     if isinstance(width, str):
         raise InvalidNode(f"a table must have a known width, not {table.type}")
-    if -(-width * each // block_size) != blocks:
-        numbers = f"{width * each} numbers" + (" of 4 bits, two in each byte" if each == 2 else "")
+    if -(-width * (1 + packed) // block_size) != blocks:
+        numbers = f"{width * (1 + packed)} numbers" + packed * " of 4 bits, two in each byte"
         raise InvalidNode(f"{table.type} has rows of {numbers}, which are not {blocks} blocks of {block_size}")
+    return packed
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "Attention": _attention,
     "BiasGelu": _gelu,
     "DequantizeLinear": _of("DequantizeLinear"),
+    "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic,
     "EmbedLayerNormalization": _embedded,
     "FastGelu": partial(_gelu, approximate="tanh"),

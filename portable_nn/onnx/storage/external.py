@@ -111,7 +111,7 @@ def _constants(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
             yield from (tensor for graph in attribute.graphs for tensor in _tensors(graph))
 
 
-def refuse_outside(model: ModelProto, path: Path, own: str = "") -> None:
+def refuse_outside(model: ModelProto, path: Path, own: str) -> None:
     """Raise ``FormatError`` that lists all tensors of the model at ``path`` whose file is not in its folder.
 
     ``own`` is the name by which it refers to itself, if it does.

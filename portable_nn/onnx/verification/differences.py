@@ -33,7 +33,7 @@ class Tolerance(NamedTuple):
         """The largest allowed difference to an element of ``array``, an output."""
         return self.atol + max(self.rtol, LAST_DIGITS * precision(array)) * magnitude(array)
 
-    def allowed_within(self, array: Array, spread: float, floor: float = 0.0, terms: float = 0.0) -> float:
+    def allowed_within(self, array: Array, spread: float, floor: float, terms: float) -> float:
         """The largest allowed difference to an element of ``array``, a value on the way.
 
         Both tolerances are relative to its ``spread`` over the inputs; added are the last digits of its largest
@@ -64,7 +64,9 @@ class Difference(NamedTuple):
         return Difference(*map(max, self, other))
 
     def cells(self) -> tuple[str, str]:
-        """Both in words, for a row of a table."""
+        """Both in words, for a row of a table; infinite are those of other shapes, or of a number and no number."""
+        if math.isinf(self.max_abs_error):
+            return "not comparable", ""
         return f"{self.max_abs_error:.1e}", f"{self.max_rel_error:.1e}"
 
     def as_json(self) -> dict[str, float | None]:

@@ -241,7 +241,7 @@ class Sides:
         return part
 
     def runtime_part(
-        self, targets: Sequence[str], types: Types, free: Collection[str] = ()
+        self, targets: Sequence[str], types: Types, free: Collection[str]
     ) -> tuple[ModelProto, dict[str, str]]:
         """The model that computes ``targets`` from cuts, and the names of the targets in it; see ``numpy_part``."""
         settled = {name: array for name, array in self._settled(types).items() if name not in self.narrow}

@@ -59,6 +59,11 @@ def _ways(use: OperatorContext) -> dict[str, Body]:
     return {name: found[name]} if name else found
 
 
+def running(use: OperatorContext) -> dict[str, Body]:
+    """The bodies of a node that may run."""
+    return _ways(use) if use.operator.name == "If" else bodies_of(use)
+
+
 def _types(use: OperatorContext) -> tuple[Type, ...]:
     found = [results(use, body, ()) for body in _ways(use).values()]
     for types in found:

@@ -314,7 +314,8 @@ def _loop_entries(use: OperatorContext) -> list[Type]:
     return [_INT, _TRUE, *(_varying(use.type(place)) for place in range(2, bodies_of(use)["body"].places.start))]
 
 
-def _loop(use: OperatorContext) -> LoopUse:
+def loop_of(use: OperatorContext) -> LoopUse:
+    """A use of Loop. Raises ``InvalidNode`` where its inputs and its body do not fit each other."""
     body, entries = bodies_of(use)["body"], _loop_entries(use)
     states = len(entries) - 2
     made = results(use, body, entries)
@@ -343,7 +344,7 @@ def turns_of(use: OperatorContext, goes_on: tuple[object, ...] | None) -> Dim | 
 
 
 def _loop_types(use: OperatorContext) -> tuple[Type, ...]:
-    loop = _loop(use)
+    loop = loop_of(use)
     states = _states(use, loop.entries[2:], loop.made[1:])
     written = loop.made[1 + loop.states :]
     if written and loop.turns is None:
@@ -352,7 +353,7 @@ def _loop_types(use: OperatorContext) -> tuple[Type, ...]:
 
 
 def _loop_kernel(n: KernelContext) -> list[Step]:
-    loop = _loop(n)
+    loop = loop_of(n)
     plan, graph, states = compiled(n, loop.body, loop.entries), loop.body.graph, loop.states
     outs = [n.out(index) for index in range(n.output_count)]
     begin, enter, leave = _stepped(plan, graph, 2, n.x[2 : 2 + states], outs)
@@ -448,5 +449,5 @@ register(
 
 
 def _loop_cost(use: OperatorContext, *, visited: bool = False) -> list[Dim]:
-    loop = _loop(use)
+    loop = loop_of(use)
     return [1 if loop.turns is None else loop.turns, cost(use, loop.body, loop.entries, visited=visited)]

@@ -34,7 +34,7 @@ def lowest(x: Array) -> Array:
     return number(float(np.finfo(x.dtype).min), x)
 
 
-def by_blocks(n: KernelContext, passes: Passes, works: int = 0) -> list[Step]:
+def by_blocks(n: KernelContext, passes: Passes, works: int) -> list[Step]:
     """The steps of ``passes`` for each block of the input; numbers of float16 are computed with in float32."""
     x, out = n.x[0], n.out()
     steps: list[Step] = []

@@ -10,7 +10,6 @@ import numpy as np
 
 from portable_nn.core.dims import broadcast
 from portable_nn.operators.base import (
-    ANY,
     EVERYWHERE,
     FLOATS,
     NUMBERS,
@@ -33,12 +32,9 @@ arithmetic = partial(Operator, family="arithmetic", elementwise=True)
 """An operator of this family, element by element."""
 
 
-def broadcast_type(
-    use: OperatorContext, allowed: frozenset[str] = ANY, result: str | None = None, start: int = 0
-) -> Type:
-    """The type of inputs from ``start`` on, broadcast against each other; they must be of one element type."""
-    dtype = use.common_dtype(allowed, start)
-    return Type(result or dtype, broadcast_shape(use, range(start, len(use.types))))
+def broadcast_type(use: OperatorContext, allowed: frozenset[str], result: str | None = None) -> Type:
+    """The type of the inputs, broadcast against each other; they must be of one element type."""
+    return Type(result or use.common_dtype(allowed), broadcast_shape(use, range(len(use.types))))
 
 
 def broadcast_shape(use: OperatorContext, indices: Iterable[int]) -> Shape:

@@ -1,4 +1,4 @@
-"""Operators that join and cut."""
+"""Operators that join, cut, repeat and reverse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from portable_nn.core.dims import agreed_shape, difference, is_at_least, rounded_quotient, smallest, total
+from portable_nn.core.dims import agreed_shape, difference, is_at_least, product, rounded_quotient, smallest, total
 from portable_nn.operators.base import (
     ALL,
     ANY,
@@ -19,6 +19,7 @@ from portable_nn.operators.base import (
     FieldContext,
     Fields,
     GradientContext,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -32,6 +33,7 @@ from portable_nn.operators.base import (
     emit_all,
     format_shape,
     integers,
+    length,
     register,
     sizes,
 )
@@ -261,5 +263,94 @@ register(
         passes=(0,),
         receptive=cut_fields,
         unsized=_unsized_slice,
+    )
+)
+
+
+def _tile_type(use: OperatorContext) -> Type:
+    (dtype, shape, _), repeats = use.type(), use.constant(1)
+    if len(repeats) != len(shape):
+        use.fail(f"repeats must have a number for each of the {len(shape)} axes, not {format_shape(repeats)}")
+    if min((number for number in repeats if isinstance(number, int)), default=0) < 0:
+        use.fail(f"repeats must be 0 or more, not {format_shape(repeats)}")
+    found = tuple(product(pair) for pair in zip(shape, repeats, strict=True))
+    return Type(dtype, found)
+
+
+def _tile(n: KernelContext) -> Step:
+    """One copy: every axis of the output is cut into the repetitions and what is repeated."""
+    x, out = n.x[0], n.out()
+    if not out.size:
+        return partial(out.fill, 0)
+    apart = [size for whole, part in zip(out.shape, x.shape, strict=True) for size in (whole // part, part)]
+    return partial(np.copyto, out.reshape(apart), x[(*(np.newaxis, slice(None)) * x.ndim, ...)])
+
+
+def _tile_gradient(n: GradientContext) -> list[Symbol | None]:
+    rank = len(n.x[0].shape)
+    both = emit("Concat", n.x[1], sizes(n.x[0]), axis=0)
+    apart = emit("Gather", both, integers(place for axis in range(rank) for place in (axis, rank + axis)))
+    shared = emit("Reshape", n.dy, apart, allowzero=1) if rank else n.dy
+    return [emit("ReduceSum", shared, integers(range(0, 2 * rank, 2)), keepdims=0) if rank else shared, None]
+
+
+register(
+    Operator(
+        "Tile",
+        ("input", "repeats"),
+        _tile_type,
+        _tile,
+        _tile_gradient,
+        passes=(0,),
+        samples={1: Interval(1, 2)},
+        unsized=lambda use: use.opened(len(use.type().shape)),
+        constant=lambda use, type: elements(use, 0) * (length(type) // max(1, len(elements(use, 0)))),
+    )
+)
+
+
+def _axes(use: OperatorContext) -> tuple[int, int]:
+    """The axis of the batch, and that of time."""
+    axes = use.int("batch_axis"), use.int("time_axis")
+    if sorted(axes) != [0, 1]:
+        use.fail(f"batch_axis and time_axis must be 0 and 1 or 1 and 0, not {axes[0]} and {axes[1]}")
+    return axes
+
+
+def _reverse_type(use: OperatorContext) -> Type:
+    (dtype, shape, _), (batch, _) = use.type(), _axes(use)
+    use.check_dtype(dtype, ANY)
+    if len(shape) < 2:
+        use.fail(f"input must have a batch axis and a time axis, not {format_shape(shape)}")
+    use.expect(1, Type("int64", (shape[batch],)))
+    return use.like(shape)
+
+
+def _reverse(n: KernelContext) -> Step:
+    x, out, lengths = n.x[0], n.out(), n.x[1]
+    source, target = (np.moveaxis(array, _axes(n), (0, 1)) for array in (x, out))
+    longest = source.shape[1]
+
+    def run() -> None:
+        np.copyto(out, x)
+        for before, after, steps in zip(source, target, lengths.tolist(), strict=True):
+            if not 0 <= steps <= longest:
+                n.fail(f"a sequence of length {steps} does not fit the time axis, which has {longest} elements")
+            if steps > 1:
+                after[:steps] = before[steps - 1 :: -1]
+
+    return run
+
+
+register(
+    Operator(
+        "ReverseSequence",
+        ("input", "sequence_lens"),
+        _reverse_type,
+        _reverse,
+        lambda n: [emit("ReverseSequence", n.dy, n.x[1], **n.attributes), None],
+        {"batch_axis": Attr(int, 1), "time_axis": Attr(int, 0)},
+        outputs=("Y",),
+        rearranges=True,
     )
 )

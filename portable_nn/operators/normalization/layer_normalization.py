@@ -1,4 +1,4 @@
-"""Normalisation over the last axes.
+"""Normalisation over the last axes, and over groups of channels.
 
 LayerNormalization: Ba et al., 2016. RMSNormalization: Zhang and Sennrich, NeurIPS 2019.
 """
@@ -11,15 +11,17 @@ from typing import Final
 
 import numpy as np
 
-from portable_nn.core.dims import broadcast
+from portable_nn.core.dims import broadcast, product
 from portable_nn.operators.base import (
     FLOATS,
     INTERNAL,
+    REQUIRED,
     Array,
     Attr,
     GradientContext,
     KernelContext,
     OperatorContext,
+    Portability,
     Step,
     Symbol,
     Type,
@@ -28,13 +30,17 @@ from portable_nn.operators.base import (
     emit_all,
     fit,
     integers,
+    per_example_fields,
     register,
+    sizes,
     trailing_axes_fields,
 )
 from portable_nn.operators.normalization.standardizing import STASH, check_precision, normalize, normalize_grad
 from portable_nn.operators.normalization.statistics import (
+    check_channels,
     grad_types,
     normalization,
+    per_channel,
     standardized,
     through_standardized,
     wide,
@@ -167,3 +173,147 @@ for _name, _scale, _further, _outputs in (
             lowering=partial(_over_last_axes_grad_lowering, centred=_centred),
         )
     )
+
+
+def _check_groups(use: OperatorContext) -> None:
+    channels, groups = use.type().shape[1], use.int("num_groups")
+    if not isinstance(channels, int) or groups < 1 or channels % groups:
+        use.fail(f"num_groups must divide the number of channels, which is {channels}, not be {groups}")
+
+
+def _group_type(use: OperatorContext) -> Type:
+    check_precision(use)
+    check_channels(use, [1, 2])
+    _check_groups(use)
+    return use.like(use.type().shape)
+
+
+def _group_grad_type(use: OperatorContext) -> tuple[Type, Type]:
+    types = grad_types(use)
+    check_channels(use, [2])
+    _check_groups(use)
+    return types
+
+
+def _instance_type(use: OperatorContext) -> Type:
+    check_channels(use, [1, 2], least=3)
+    return use.like(use.type().shape)
+
+
+def _in_groups(array: Array, groups: int) -> Array:
+    """(batch, channels, …) as (batch, groups, channels of a group, …): the same memory."""
+    batch, channels, *sizes = array.shape
+    return array.reshape(batch, groups, channels // groups if groups else 0, *sizes)
+
+
+def _of_groups(parameter: Array, groups: int, x: Array) -> Array:
+    """A parameter (channels,) as it broadcasts to ``x``, which is in groups: the same memory."""
+    return parameter.reshape(groups, *x.shape[2:3], *[1] * (x.ndim - 3))[np.newaxis]
+
+
+def _over_groups(n: KernelContext, groups: int) -> list[Step]:
+    x, out = _in_groups(n.x[0], groups), _in_groups(n.out(), groups)
+    scale, bias = (_of_groups(parameter, groups, x) for parameter in n.x[1:])
+    return normalize(n, x, out, scale, bias, tuple(range(2, x.ndim)))[2]
+
+
+def _over_groups_grad(n: KernelContext) -> list[Step]:
+    groups = n.int("num_groups")
+    dy, x, dx = (_in_groups(array, groups) for array in (*n.x[:2], n.out()))
+    scale, dscale = (_of_groups(parameter, groups, x) for parameter in (n.x[2], n.out(1)))
+    return normalize_grad(n, dy, x, scale, dx, dscale, tuple(range(2, x.ndim)))
+
+
+def _over_groups_gradient(n: GradientContext, groups: int) -> list[Symbol]:
+    x, scale, _ = n.x
+    flows = emit_all(
+        "GroupNormalizationGrad",
+        n.dy,
+        x,
+        scale,
+        outputs=2,
+        domain=INTERNAL,
+        num_groups=groups,
+        epsilon=n.float("epsilon"),
+    )
+    return [*flows, emit("ReduceSum", n.dy, integers([0, *range(2, len(x.shape))]), keepdims=0)]
+
+
+def _instance_gradient(n: GradientContext) -> list[Symbol]:
+    channels = n.x[0].shape[1]
+    if not isinstance(channels, int):
+        n.fail(f"its gradient needs a known number of channels, and it is {channels}")
+    return _over_groups_gradient(n, channels)
+
+
+def _flat_groups(x: Symbol, groups: int) -> Symbol:
+    """(batch, channels, …) as (batch, groups, everything else)."""
+    rest = product(x.shape[1:])
+    return emit("Reshape", x, integers([0, groups, rest // groups if isinstance(rest, int) else -1]))
+
+
+def _over_groups_lowering(
+    x: Symbol, scale: Symbol, bias: Symbol, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
+) -> Symbol:
+    [x_wide] = wide(x)
+    normalized, _ = standardized(_flat_groups(x_wide, num_groups), [2], epsilon)
+    y = cast(emit("Reshape", normalized, sizes(x)), x.dtype)
+    return y * per_channel(scale, len(x.shape)) + per_channel(bias, len(x.shape))
+
+
+def _over_groups_grad_lowering(
+    dy: Symbol, x: Symbol, scale: Symbol, *, num_groups: int, epsilon: float = 1e-5
+) -> list[Symbol]:
+    flow, x_wide, scale_wide = wide(dy, x, scale)
+    normalized, inverse = standardized(_flat_groups(x_wide, num_groups), [2], epsilon)
+    scaled = _flat_groups(flow * per_channel(scale_wide, len(x.shape)), num_groups)
+    dx = emit("Reshape", through_standardized(scaled, normalized, inverse, [2]), sizes(x))
+    products = flow * emit("Reshape", normalized, sizes(x))
+    dscale = emit("ReduceSum", products, integers([0, *range(2, len(x.shape))]), keepdims=0)
+    return [cast(dx, x.dtype), cast(dscale, scale.dtype)]
+
+
+GROUPS: Final = {"num_groups": Attr(int, REQUIRED), "epsilon": Attr(float, 1e-5)}
+register(
+    normalization(
+        "GroupNormalization",
+        ("X", "scale", "bias"),
+        _group_type,
+        lambda n: _over_groups(n, n.int("num_groups")),
+        lambda n: _over_groups_gradient(n, n.int("num_groups")),
+        GROUPS | STASH,
+        outputs=("Y",),
+        lowering=_over_groups_lowering,
+        # onnxruntime expands it to a variance of one pass, which may be negative.
+        portability=Portability(substitute=lambda use, opset: _over_groups_lowering),
+        receptive=per_example_fields,
+        batch_inputs="first",
+        weights=(1, 2),
+    )
+)
+register(
+    normalization(
+        "InstanceNormalization",
+        ("input", "scale", "B"),
+        _instance_type,
+        lambda n: _over_groups(n, n.x[0].shape[1]),
+        _instance_gradient,
+        {"epsilon": Attr(float, 1e-5)},
+        receptive=per_example_fields,
+        batch_inputs="first",
+        weights=(1, 2),
+    )
+)
+register(
+    normalization(
+        "GroupNormalizationGrad",
+        ("dY", "X", "scale"),
+        _group_grad_type,
+        _over_groups_grad,
+        "lowering",
+        GROUPS,
+        outputs=("dX", "dscale"),
+        domain=INTERNAL,
+        lowering=_over_groups_grad_lowering,
+    )
+)

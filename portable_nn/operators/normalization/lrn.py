@@ -189,6 +189,6 @@ register(
         _lp,
         _lp_gradient,
         {"axis": Attr(int, -1), "p": Attr(int, 2)},
-        receptive=axis_fields(-1),
+        receptive=axis_fields,
     )
 )

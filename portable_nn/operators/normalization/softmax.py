@@ -137,7 +137,7 @@ register(
         family="activation",
         probabilities=True,
         mixes=_along,
-        receptive=axis_fields(-1),
+        receptive=axis_fields,
         portability=Portability(limits=(_FLATTENED,)),
     )
 )
@@ -151,7 +151,7 @@ register(
         {"axis": Attr(int, -1)},
         family="activation",
         mixes=_along,
-        receptive=axis_fields(-1),
+        receptive=axis_fields,
         portability=Portability(limits=(_FLATTENED,)),
     )
 )
@@ -165,7 +165,7 @@ register(
         {"axis": Attr(int, -1)},
         family="activation",
         mixes=_along,
-        receptive=axis_fields(-1),
+        receptive=axis_fields,
         portability=Portability(limits=(_FLATTENED,)),
     )
 )

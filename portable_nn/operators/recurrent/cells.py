@@ -6,9 +6,10 @@ al., JMLR 3, 2002. GRU: Cho et al., EMNLP 2014.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -168,3 +169,175 @@ def gru(s: Sweep) -> At:
 
 
 FORWARD: Final[Mapping[str, Callable[[Sweep], At]]] = {"RNN": rnn, "GRU": gru, "LSTM": lstm}
+
+
+@dataclass
+class Flow:
+    """The gradients that flow back in one direction.
+
+    Args:
+        s: the direction.
+        gates: to the argument of each gate, (gates, steps, batch, hidden units).
+        to_r: the same of the product with R, which differs for a GRU whose reset gate comes after the product.
+        r: the rows of R by which that is multiplied.
+        h, c: to the states, from later steps and outputs: (batch, hidden units).
+        new_h, new_c: where those of the step before are computed: the same arrays, unless some sequences have ended.
+    """
+
+    s: Sweep
+    gates: Array
+    to_r: Array
+    r: Array
+    h: Array
+    c: Array
+    new_h: Array
+    new_c: Array
+
+    def __post_init__(self) -> None:
+        self.product, self.work = self.s.work(len(self.r)), self.s.work()
+
+    def through_r(self, t: int, rows: slice) -> Steps:
+        """The gradient that flows from these gates to the state before them."""
+        r, flow = self.r[rows], self.to_r[rows, t]
+        if self.s.batch == 1:
+            return [partial(np.dot, flow.reshape(1, -1), r.reshape(-1, self.s.hidden), self.new_h)]
+        product = self.product[: len(r)]
+        return [
+            partial(np.matmul, flow, r, out=product),
+            partial(np.add.reduce, product, axis=0, out=self.new_h),
+        ]
+
+
+def _slopes(s: Sweep, some: slice, known: Array, sigmoids: Array, tanhs: Sequence[Array]) -> Steps:
+    """The derivatives of the activation functions: from their values, or those that were kept."""
+    kept = [s.slope(index) for index in range(len(sigmoids) + len(tanhs))]
+    if kept[0] is not None:
+        return [
+            partial(np.copyto, out, slope[some]) for out, slope in zip(known, kept, strict=False) if slope is not None
+        ]
+    found: Steps = []
+    if len(sigmoids):
+        out = known[: len(sigmoids)]
+        found += [partial(np.multiply, sigmoids, sigmoids, out=out), partial(np.subtract, sigmoids, out, out=out)]
+    for y, out in zip(tanhs, known[len(sigmoids) :], strict=False):
+        found += [partial(np.multiply, y, y, out=out), partial(np.subtract, s.activator.number(1), out, out=out)]
+    return found
+
+
+# -- RNN
+
+
+def _rnn_known(s: Sweep, some: slice, known: Array) -> Steps:
+    """The factor of what flows to h."""
+    return _slopes(s, some, known, known[:0], [s.after(s.h)[some]])
+
+
+def _rnn_step(flow: Flow, t: int, known: Array) -> Steps:
+    return [partial(np.multiply, flow.h, known[0], out=flow.gates[0, t])]
+
+
+# -- LSTM
+
+
+def _lstm_known(s: Sweep, some: slice, known: Array) -> Steps:
+    """The factors of what flows to c for i, f and g, and to h for o; last, what flows from h to c."""
+    i, o, _, g, c, _, hc = s.values[: HC + 1, s.now][:, some]
+    found = _slopes(s, some, known, s.gates[:G, some], [g, hc])
+    if s.n.int("input_forget"):  # f is 1 - i.
+        found += [
+            partial(np.subtract, g, c, out=known[F]),
+            partial(np.multiply, known[I], known[F], out=known[I]),
+            partial(known[F].fill, 0),
+        ]
+    else:
+        found += [partial(np.multiply, known[I], g, out=known[I]), partial(np.multiply, known[F], c, out=known[F])]
+    return [
+        *found,
+        partial(np.multiply, known[O], hc, out=known[O]),
+        partial(np.multiply, known[G], i, out=known[G]),
+        partial(np.multiply, known[C], o, out=known[C]),
+    ]
+
+
+def _lstm_step(flow: Flow, t: int, known: Array) -> Steps:
+    s, gates, work, c = flow.s, flow.gates[:, t], flow.work, flow.new_c
+    found: Steps = [
+        partial(np.multiply, flow.h, known[O], out=gates[O]),
+        partial(np.multiply, flow.h, known[C], out=work),
+        partial(np.add, flow.c, work, out=c),
+        *peeped(s, 1, gates[O], c, work),
+        partial(np.multiply, c, known[I], out=gates[I]),
+        partial(np.multiply, c, known[F : G + 1], out=gates[F:]),
+        partial(np.multiply, c, s.gates[F, t], out=c),
+    ]
+    return [*found, *peeped(s, 0, gates[I], c, work), *peeped(s, 2, gates[F], c, work)]
+
+
+# -- GRU
+
+
+def _gru_known(s: Sweep, some: slice, known: Array) -> Steps:
+    """The factors of what flows to h for z and the new state; for r, that of what flows to the new state's argument
+    or, where the reset gate comes before the product, to r·h.
+    """
+    z, _, new, h = s.values[: STATE + 1, s.now][:, some]
+    work = known[NEW + 1]
+    return [
+        *_slopes(s, some, known, s.gates[:NEW, some], [new]),
+        partial(np.subtract, h, new, out=work),
+        partial(np.multiply, known[Z], work, out=known[Z]),
+        partial(np.subtract, s.activator.number(1), z, out=work),
+        partial(np.multiply, known[NEW], work, out=known[NEW]),
+        partial(np.multiply, known[RESET], s.before(BESIDE)[some] if resets_after(s) else h, out=known[RESET]),
+    ]
+
+
+def resets_after(s: Sweep) -> bool:
+    """True if it is a GRU whose reset gate comes after the product with R."""
+    return "linear_before_reset" in s.n.operator.attributes and bool(s.n.int("linear_before_reset"))
+
+
+def _gru_step(flow: Flow, t: int, known: Array) -> Steps:
+    s, gates, work = flow.s, flow.gates[:, t], flow.work
+    z, r = s.gates[:NEW, t]
+    found: Steps = [
+        partial(np.multiply, flow.h, known[Z], out=gates[Z]),
+        partial(np.multiply, flow.h, known[NEW], out=gates[NEW]),
+    ]
+    if resets_after(s):
+        return [
+            *found,
+            partial(np.multiply, gates[NEW], known[RESET], out=gates[RESET]),
+            partial(np.multiply, gates[NEW], r, out=flow.to_r[0, t]),
+            partial(np.multiply, flow.h, z, out=work),
+        ]
+    reset = flow.product[NEW]
+    return [
+        *found,
+        partial(np.matmul, gates[NEW], flow.r[NEW], out=reset),
+        partial(np.multiply, reset, known[RESET], out=gates[RESET]),
+        partial(np.multiply, flow.h, z, out=work),
+        partial(np.multiply, reset, r, out=reset),
+        partial(np.add, work, reset, out=work),
+    ]
+
+
+class Cell(NamedTuple):
+    """One operator backward.
+
+    ``known`` makes the steps that compute ``factors`` values of some steps before; ``step`` those of what flows back to
+    the gates in one step, and to the state c. What then flows to h through the first ``rows`` gates is added to the
+    work array where the cell ``adds`` to it.
+    """
+
+    factors: int
+    known: Callable[[Sweep, slice, Array], Steps]
+    step: Callable[[Flow, int, Array], Steps]
+    adds: bool = False
+
+
+BACKWARD: Final[Mapping[str, Cell]] = {
+    "RNN": Cell(1, _rnn_known, _rnn_step),
+    "GRU": Cell(4, _gru_known, _gru_step, adds=True),
+    "LSTM": Cell(5, _lstm_known, _lstm_step),
+}

@@ -30,9 +30,8 @@ from portable_nn.operators.base import (
     integers,
     register,
 )
-from portable_nn.operators.recurrent.backward import run_backward, types_of_gradients
-from portable_nn.operators.recurrent.forward import run_forward
 from portable_nn.operators.recurrent.functions import explicit
+from portable_nn.operators.recurrent.kernels import run_backward, run_forward, types_of_gradients
 from portable_nn.operators.recurrent.lowering import gradient_lowered, lowered
 from portable_nn.operators.recurrent.uses import (
     ATTRIBUTES,
