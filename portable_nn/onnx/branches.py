@@ -68,15 +68,12 @@ def without_sequences(model: ModelProto) -> tuple[ModelProto, list[str]]:
     return made, gone
 
 
-_OPTIONAL: Final = frozenset({"Optional", "OptionalGetElement", "OptionalHasElement"})
-
-
 def without_optionals(model: ModelProto) -> tuple[ModelProto, list[str]]:
     """``model`` with the elements in place of optionals, and the names of these; never changed in place.
 
     An input that is an optional has one: it is given. Other optionals that may have none stay as they are.
     """
-    found = [node.output[0] for _, node in all_nodes(model.graph) if any(_is(node, name) for name in _OPTIONAL)]
+    found = [node.output[0] for _, node in all_nodes(model.graph) if _is_optional(node)]
     if found:
         model = deepcopy(model)
         _settle(model.graph, frozenset())
@@ -94,13 +91,18 @@ def _settle(graph: GraphProto, empty: frozenset[str]) -> None:
         if _is(node, "OptionalHasElement"):
             truth = helper.make_tensor("", TensorProto.BOOL, (), [not is_empty])
             node.CopyFrom(helper.make_node("Constant", [], node.output, node.name, value=truth))
-        elif any(_is(node, name) for name in _OPTIONAL) and not is_empty:
+        elif _is_optional(node) and not is_empty:
             node.op_type = "Identity"
             del node.attribute[:]
         elif _is(node, "Optional"):
             empty |= {*node.output}
         for body in subgraphs(node):
             _settle(body, empty.difference(value.name for value in body.input))
+
+
+def _is_optional(node: NodeProto) -> bool:
+    """True for a node that makes, reads or asks for an optional."""
+    return node.op_type.startswith("Optional") and _is(node, node.op_type)
 
 
 def _is(node: NodeProto, operator: str, inputs: int = 0) -> bool:

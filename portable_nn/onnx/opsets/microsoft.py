@@ -16,6 +16,7 @@ from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import said
 from portable_nn.operators import InvalidNode, Symbol, Type, cast, constant, emit, emit_all, integers, sizes
 from portable_nn.operators.control.bodies import Outside, emit_node, leaf
+from portable_nn.operators.recurrent.uses import KINDS
 from portable_nn.rewrites.scope import Scope
 
 DOMAIN: Final = "com.microsoft"
@@ -346,7 +347,7 @@ def _dynamic_lstm(
     **others: Any,
 ) -> list[Symbol]:
     """An LSTM whose products are of 8 bits: of all that it reads by one scale, of its state by one for each step."""
-    usual = {"activations": ("Sigmoid", "Tanh", "Tanh") * (1 + (direction == "bidirectional")), "input_forget": 0}
+    usual = {"activations": KINDS["LSTM"].functions * (1 + (direction == "bidirectional")), "input_forget": 0}
     if lengths or peepholes or any(usual.get(name) != value for name, value in others.items()):
         raise InvalidNode("sequence_lens, P, clip and activations other than the usual ones are not supported")
     ways = ([0], [1], [0, 1])[("forward", "reverse", "bidirectional").index(direction)]
