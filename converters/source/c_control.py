@@ -15,7 +15,9 @@ from portable_nn.operators.control.loops import loop_of, scan_of
 
 def nested(function: Function, use: Use) -> list[str]:
     """The statements of a node with bodies."""
-    return {"Loop": _loop, "Scan": _scan}.get(use.node.operator, _branch)(function, use)
+    if use.node.operator == "If":
+        return _branch(function, use)
+    return (_loop if use.node.operator == "Loop" else _scan)(function, use)
 
 
 def _branch(function: Function, use: Use) -> list[str]:

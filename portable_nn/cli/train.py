@@ -36,6 +36,11 @@ EXAMPLES = (
 )
 
 
+def _check_order(layers: str, data: Path) -> None:
+    if Path(layers).is_file():
+        raise UsageError(f"LAYERS stands before DATA: portable-nn train {data} {layers}")
+
+
 def command(
     printer: Printer,
     layers: Annotated[
@@ -98,8 +103,7 @@ def command(
     the last). With --checkpoint, an interrupted command goes on with --resume, and ends with the same bytes as without
     the interruption.
     """
-    if Path(layers).is_file() and not data.exists():
-        raise UsageError(f"LAYERS stands before DATA: portable-nn train {data} {layers}")
+    _check_order(layers, data)
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
     is_cnn = "cnn" in layers.split("-")
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
@@ -139,13 +143,14 @@ def _on_pictures(
     from portable_nn.recipes.pictures import train_pictures
 
     pictures: Any
+    found: Any
     if is_folder(data):
         pictures, tested = training.pictures_apart(data)
     elif arrays.inputs:
         names = [each or () for each in arrays.options().values()]
         rest, tested = training.arrays_apart(data, *names)
-        x, y = (named_arrays(rest, each) for each in names)
-        pictures = Dataset(x, y[:])
+        found = [named_arrays(rest, each) for each in names]
+        pictures = Dataset(found[0], found[1][:])
     else:
         first = layers.split("-")[0]
         examples = training.dataset(data, arrays.file, int(first) if first.isdecimal() else None, dialect.given())

@@ -211,6 +211,11 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
     if first and drawn and first.value_b in found.saturated:
         where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
         return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
+    if first and found.is_stepped_twice(first):
+        return (
+            "undecided",
+            f"at {first.nodes_b[-1]} they differ, and both are quantised: each beside the model of floats says more",
+        )
     if any(each.shown == "beyond rounding" for each in found.partings):
         return "parted", ""
     if first:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import starmap, zip_longest
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import OPSET, Graph, Node, Value, bodies
+from portable_nn.core.graph import OPSET, Graph, Node, Value, bodies, own_inputs
 from portable_nn.core.tensors import ITEM_SIZES, NamedArrays
 from portable_nn.core.version import __version__
 from portable_nn.onnx.opsets.standard import domain_versions, signature
@@ -25,6 +25,7 @@ from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
 from portable_nn.operators import DTYPE_CODES, Types, infer
 from portable_nn.operators.opaque.nodes import is_opaque, proto_of
+from portable_nn.rewrites.distinct import distinct
 from portable_nn.rewrites.program import Names
 
 PRODUCER: Final = "portable-nn"
@@ -83,7 +84,7 @@ def to_model(
     proto = model.graph  # Filled in place: a graph that is given to a model is copied.
     proto.name = graph.name
     names = Names([*graph.values(), *(name for node in nodes for name in (node.name, *node.outputs))])
-    proto.node.extend(_to_node(node, opset, names) for node in nodes)
+    proto.node.extend(_to_node(node, opset, names) for node in distinct(nodes, names))
     proto.input.extend(map(_to_value, graph.inputs))
     proto.output.extend(map(_to_value, outputs))
     for value in graph.parameters:
@@ -145,39 +146,32 @@ def _opaque(node: Node, names: Names) -> NodeProto:
     return proto
 
 
-def _to_node(node: Node, opset: int, names: Names, called: Mapping[str, str] = MappingProxyType({})) -> NodeProto:
-    """A node; ``names`` gives names to what its bodies make, and ``called`` are the names of values outside of it."""
+def _to_node(node: Node, opset: int, names: Names) -> NodeProto:
+    """A node; ``names`` gives names to what is added to its bodies."""
     if is_opaque(node):
         return _opaque(node, names)
     known = signature(node.operator, opset)
     assert known is not None  # to_opset has refused all others
-    inputs, outputs = ([called.get(name, name) for name in side] for side in (node.inputs, node.outputs))
-    graphs, stop = dict[str, GraphProto](), len(inputs)
-    for name, body in reversed([*bodies(node)]):
-        assert isinstance(body, Written)
-        outside = inputs[stop - len(body.parameters) : stop]
-        stop -= len(outside)
-        graphs[name] = _to_body(body, outside, opset, names)
+    graphs = {name: _to_body(body, opset, names) for name, body in bodies(node)}
     attributes = [
         AttributeProto(name=name, type=AttributeProto.GRAPH, g=graphs[name])
         if name in graphs
         else to_attribute(name, value, known.attributes[name])
         for name, value in sorted(node.attributes.items())
     ]
-    return NodeProto(op_type=node.operator, name=node.name, input=inputs[:stop], output=outputs, attribute=attributes)
+    return NodeProto(
+        op_type=node.operator, name=node.name, input=own_inputs(node), output=node.outputs, attribute=attributes
+    )
 
 
-def _to_body(body: Written, outside: Sequence[str], opset: int, names: Names) -> GraphProto:
-    """A body, which reads what is outside by its names there, and has no name of those for anything else."""
-    own = [*(value.name for value in body.inputs), *(name for node in body.nodes for name in node.outputs if name)]
-    inside = {name: names.fresh(name) for name in own}
-    inside |= {value.name: name for value, name in zip(body.parameters, outside, strict=True)}
-    proto = GraphProto(name=body.name, input=[_to_value(replace(each, name=inside[each.name])) for each in body.inputs])
-    proto.node.extend(_to_node(node, opset, names, inside) for node in body.nodes)
+def _to_body(body: Graph, opset: int, names: Names) -> GraphProto:
+    """A body, in which all that it makes must be made by a node, and stand once."""
+    assert isinstance(body, Written)
+    proto = GraphProto(name=body.name, input=map(_to_value, body.inputs))
+    proto.node.extend(_to_node(node, opset, names) for node in body.nodes)
     made = [name for node in body.nodes for name in node.outputs]
-    for place, value in enumerate(body.results):
-        name = inside[value.name]
-        if value.name not in made or value.name in body.outputs[:place]:  # It must be made in the body, and stand once.
+    for place, (name, value) in enumerate(zip(body.outputs, body.results, strict=True)):
+        if name not in made or name in body.outputs[:place]:  # It must be made in the body, and stand once.
             copy = names.fresh(f"{name}.copy")
             proto.node.add(op_type="Identity", name=copy, input=[name], output=[copy])
             name = copy

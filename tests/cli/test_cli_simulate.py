@@ -110,7 +110,7 @@ def test_the_pages_show_what_is_printed():
         ("--start 0,0", ["converges (proved as F = 0 there): the start is an equilibrium"]),
         (
             "--game dirac-gan --set game.gamma=1 --method extragradient",
-            ["near the equilibrium at this learning rate, the fastest first"],
+            ["near the equilibrium at this learning rate, the fastest per gradient first"],
         ),
         ("--set game.matrix=3 --rate 0.1", ["1.04403065 (closed form)"]),  # √1.09
         ("--set game.matrix=1,2/0,1 --start 1,1,1,1", ["bilinear, f = xᵀAy, matrix=1,2/0,1\n"]),

@@ -677,6 +677,15 @@ def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Pat
     assert "inputs of the kind that it is quantised for" in found.reason
 
 
+def test_of_two_quantised_models_with_other_steps_nothing_is_said(
+    model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = pnn.diff(in_integers(model), as_it_runs(onnx.load("a.onnx")), inputs=Drawn().left[0])
+    assert found.verdict == "undecided"
+    assert "both are quantised: each beside the model of floats says more" in found.reason
+
+
 def test_few_wrong_numbers_among_steps_are_named_though_bounds_excuse_them(
     model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
