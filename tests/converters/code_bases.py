@@ -12,6 +12,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -166,7 +167,10 @@ def in_jax(use: Use) -> Found:
             return (made[use.flow.output] * use.flow.slope).sum() if use.flow else 0.0, made
 
         chosen = {name: use.feeds[name] for name in use.flow.inputs} if use.flow else {}
-        (_, outputs), slopes = jax.value_and_grad(total, has_aux=True)(chosen)
+        gradient: Any = jax.value_and_grad(total, has_aux=True)
+        with suppress(jax.errors.JAXTypeError):  # One compilation takes less than that of each step; some need numbers.
+            gradient = jax.jit(gradient).lower(chosen).compile({"xla_backend_optimization_level": 0})
+        (_, outputs), slopes = gradient(chosen)
         return {name: np.asarray(x) for name, x in outputs.items()}, {name: np.asarray(x) for name, x in slopes.items()}
 
 
