@@ -237,8 +237,8 @@ def _preparation(graph: Graph, parameters: NamedArrays, read: str) -> tuple[Any,
             other = other.reshape(()) if other.size == 1 else other
             if place not in operator.affine or not np.isfinite(other).all():  # 1 / x, or a mask.
                 return factor, offset, []
-            if other.ndim and moved:
-                break  # Its axes are not those of the input.
+            if (other.ndim and moved) or found.dtype.kind in "iu":
+                break  # Its axes are not those of the input; or places are counted, which have no scale.
             # What a function of x · factor + offset and of another number is, from its values where x is 0 and 1.
             ends = [(x, other) if place == 0 else (other, x) for x in (offset, factor + offset)]
             offset, end = (operator.affine[place](*each) for each in ends)

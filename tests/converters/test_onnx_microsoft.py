@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +80,40 @@ def lstm_cases() -> Iterator[Case]:
         yield Case("DynamicQuantizeLSTM", inputs, {"hidden_size": 6, "direction": direction}, 3)
 
 
+def rotary_cases() -> Iterator[Case]:
+    """Arrays of features and of heads, places of each example or a first one, all features or some."""
+    angles, ends = (real(16, 2), real(16, 2)), fed(np.int64([[3, 0, 7, 1, 2], [5, 6, 1, 9, 15]]), "places")
+    for options in ({}, {"interleaved": 1}):
+        yield Case("RotaryEmbedding", (WIDE, ends, *angles), options)
+        yield Case("RotaryEmbedding", (fed(real(2, 3, 5, 4)), fed(np.int64([4]), "places"), *angles), options)
+    some = {"rotary_embedding_dim": 4, "num_heads": 2}
+    yield Case("RotaryEmbedding", (WIDE, fed(np.int64([4]), "places"), *angles), some)
+
+
+def grouped(steps: int, before: int, lengths: Sequence[int], *more: Any, packed: bool = False, **options: Any) -> Case:
+    """Examples with four heads of queries and two of keys, which have 16 features each."""
+    examples, parts = len(lengths), [("x", 128)] if packed else [("x", 64), ("k", 32), ("v", 32)]
+    new = [*(fed(real(examples, steps, width), name) for name, width in parts), *[None] * (3 - len(parts))]
+    past = [fed(real(examples, 2, before, 16), name) for name in ("pk", "pv")] if before else [None, None]
+    ends = fed(np.int32(lengths) - 1, "lengths"), fed(np.array(max(lengths), np.int32), "total")
+    heads = {"num_heads": 4, "kv_num_heads": 2}
+    return Case("GroupQueryAttention", (*new, *past, *ends, *more), {**heads, **options}, 3)
+
+
+def grouped_cases() -> Iterator[Case]:
+    """A first prompt, the next word of examples of one length or two, and more words."""
+    angles, ways = (real(16, 8), real(16, 8)), ((5, 0, [5, 5]), (1, 6, [7, 7]), (1, 6, [4, 7]), (3, 6, [9]))
+    for way in ways:
+        for options in ({}, {"scale": 0.3}, {"softcap": 2.0}, {"local_window_size": 3}, {"packed": True}):
+            yield grouped(*way, **options)
+        for interleaved in (0, 1):
+            yield grouped(*way, *angles, do_rotary=1, rotary_interleaved=interleaved)
+    yield grouped(3, 6, [9], None, None, None, fed(real(1, 4, 3, 9), "bias"))
+
+
 CASES = [
+    *rotary_cases(),
+    *grouped_cases(),
     Case("FusedConv", (fed(real(2, 3, 6, 6)), real(4, 3, 3, 3), real(4)), {"activation": "Relu", "pads": [1] * 4}),
     Case(
         "FusedConv",
@@ -318,3 +351,45 @@ def test_what_is_optimised_for_one_processor_is_refused_with_what_to_do(tmp_path
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     onnxruntime.InferenceSession(model_of(case)[0].SerializeToString(), options)
     import_onnx(path)
+
+
+def test_grouped_queries_of_open_sizes() -> None:
+    """A decoder as exporters write one: lengths are counted in a mask, and past keys are fed from call to call."""
+    width, head = 24, 16
+    sizes = {"q": 4 * head, "k": 2 * head, "v": 2 * head}
+    stored = {name: real(width, size) for name, size in sizes.items()} | {"axes": np.int64([1]), "one": np.int64([1])}
+    nodes = [helper.make_node("MatMul", ["x", name], [f"{name}x"]) for name in sizes]
+    nodes += [
+        helper.make_node("ReduceSum", ["mask", "axes"], ["counted"], keepdims=0),
+        helper.make_node("Sub", ["counted", "one"], ["last"]),
+        helper.make_node("Cast", ["last"], ["lengths"], to=onnx.TensorProto.INT32),
+        helper.make_node("Shape", ["mask"], ["total64"], start=1, end=2),
+        helper.make_node("Cast", ["total64"], ["total"], to=onnx.TensorProto.INT32),
+        helper.make_node(
+            "GroupQueryAttention",
+            ["qx", "kx", "vx", "pk", "pv", "lengths", "total"],
+            ["y", "nk", "nv"],
+            domain=DOMAIN, num_heads=4, kv_num_heads=2,
+        ),
+    ]  # fmt: skip
+    kept, known = ["batch", 2, "before", head], ["batch", 2, "all", head]
+    shapes = {"x": ["batch", "steps", width], "pk": kept, "pv": kept}
+    inputs = [helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes.items()]
+    inputs.append(helper.make_tensor_value_info("mask", 7, ["batch", "all"]))
+    ends = {"y": ["batch", "steps", 4 * head], "nk": known, "nv": known}
+    outputs = [helper.make_tensor_value_info(name, 1, shape) for name, shape in ends.items()]
+    constants = [numpy_helper.from_array(array, name) for name, array in stored.items()]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(DOMAIN, 1)]
+    graph = helper.make_graph(nodes, "decoder", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    network = import_onnx(model, verify=False)
+    for examples in (1, 2):
+        past = [np.zeros((examples, 2, 0, head), np.float32)] * 2
+        for steps in (5, 1, 1):
+            mask = np.ones((examples, past[0].shape[2] + steps), np.int64)
+            feeds = {"x": real(examples, steps, width), "mask": mask, "pk": past[0], "pv": past[1]}
+            wanted, found = session.run(None, feeds), network.predict(feeds)
+            for name, each in zip(ends, wanted, strict=True):
+                np.testing.assert_allclose(found[name], each, rtol=2e-5, atol=2e-5)
+            past = wanted[1:]

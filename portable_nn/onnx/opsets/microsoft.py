@@ -10,10 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import said
+from portable_nn.onnx.opsets.microsoft_attention import (
+    attention,
+    grouped_query_attention,
+    multi_head_attention,
+    rotary_embedding,
+)
 from portable_nn.operators import InvalidNode, Symbol, Type, cast, constant, emit, emit_all, integers, sizes
 from portable_nn.operators.control.bodies import Outside, emit_node, leaf
 from portable_nn.operators.recurrent.uses import KINDS
@@ -138,107 +142,6 @@ def _embedded(
         else emit("Expand", constant(0, "int32"), sizes(ids, [0]))
     )
     return emit("LayerNormalization", found, gamma, beta, axis=-1, epsilon=epsilon), counted, found
-
-
-def _added_mask(mask: Given, keys: Symbol, least: float, dtype: str) -> Given:
-    """The numbers that are added to scores: ``least`` where a mask hides one of ``keys`` keys."""
-    if mask is None:
-        return None
-    if len(mask.shape) == 1:  # The number of keys of each example.
-        places = emit("Range", constant(0, "int64"), keys, constant(1, "int64"))
-        mask = cast(emit("Less", places, cast(emit("Unsqueeze", mask, integers([1])), "int64")), "int32")
-    if len(mask.shape) not in (2, 3):
-        raise InvalidNode(f"a mask must be (batch,), (batch, keys) or (batch, queries, keys), not {mask.type}")
-    # onnxruntime hides where the mask is not above 0; of 2 and more, which are no truth values, it hides none.
-    seen, least = emit("Greater", mask, constant(0, mask.dtype)), max(least, float(np.finfo(dtype).min))
-    hidden = emit("Where", seen, constant(0, dtype), constant(least, dtype))
-    return emit("Unsqueeze", hidden, integers([1, 2] if len(mask.shape) == 2 else [1]))
-
-
-def _attended(
-    q: Symbol,
-    k: Symbol,
-    v: Symbol,
-    mask: Given,
-    bias: Given,
-    past: Sequence[Given],
-    *,
-    num_heads: int,
-    least: float,
-    unidirectional: int,
-    scale: float,
-) -> tuple[Symbol, ...]:
-    """Attention in the form of the standard: the result, and all keys and values."""
-    keys = emit("Squeeze", sizes(k, [1]), integers([0]))
-    if past[0]:
-        keys = keys + emit("Squeeze", sizes(past[0], [2]), integers([0]))
-    added = _added_mask(mask, keys, least, q.dtype)
-    added = added + bias if added and bias else added or bias
-    options: dict[str, Any] = {"is_causal": unidirectional, "q_num_heads": num_heads, "kv_num_heads": num_heads}
-    if scale:
-        options["scale"] = scale
-    return emit_all("Attention", q, k, v, added, *past, **options, outputs=3)
-
-
-def _attention(
-    x: Symbol,
-    weights: Symbol,
-    bias: Given = None,
-    mask: Given = None,
-    past: Given = None,
-    attention_bias: Given = None,
-    *,
-    num_heads: int,
-    qkv_hidden_sizes: Sequence[int] = (),
-    unidirectional: int = 0,
-    scale: float = 0.0,
-    mask_filter_value: float = -10000.0,
-    **others: int,
-) -> tuple[Symbol, ...]:
-    if any(others.values()):
-        raise InvalidNode(f"{', '.join(others)} must be 0 or left out")
-    width = weights.shape[-1]
-    if not isinstance(width, int):
-        raise InvalidNode(f"weights must have a known width, not {format_shape(weights.shape)}")
-    parts = integers(qkv_hidden_sizes or [width // 3] * 3)
-    whole = x @ weights + bias if bias else x @ weights
-    q, k, v = emit_all("Split", whole, parts, axis=-1, outputs=3)
-    before = [emit("Gather", past, constant(place, "int64")) for place in (0, 1)] if past else [None, None]
-    y, *both = _attended(
-        q, k, v, mask, attention_bias, before, num_heads=num_heads, least=mask_filter_value,
-        unidirectional=unidirectional, scale=scale,
-    )  # fmt: skip
-    if both[0].shape != both[1].shape:
-        return (y,)  # There is no array of both.
-    return y, emit("Concat", *(emit("Unsqueeze", each, integers([0])) for each in both), axis=0)
-
-
-def _multi_head(
-    query: Symbol,
-    key: Given = None,
-    value: Given = None,
-    bias: Given = None,
-    mask: Given = None,
-    attention_bias: Given = None,
-    past_key: Given = None,
-    past_value: Given = None,
-    *,
-    num_heads: int,
-    unidirectional: int = 0,
-    scale: float = 0.0,
-    mask_filter_value: float = -10000.0,
-) -> tuple[Symbol, ...]:
-    if key is None or value is None or {len(each.shape) for each in (query, key, value)} != {3}:
-        raise InvalidNode("query, key and value must each be (batch, steps, features): packed ones are not supported")
-    q, k, v = query, key, value
-    if bias:
-        widths = [each.shape[-1] for each in (q, k, v)]
-        parts = emit_all("Split", bias, integers([each for each in widths if isinstance(each, int)]), outputs=3)
-        q, k, v = (each + part for each, part in zip((q, k, v), parts, strict=True))
-    return _attended(
-        q, k, v, mask, attention_bias, [past_key, past_value], num_heads=num_heads, least=mask_filter_value,
-        unidirectional=unidirectional, scale=scale,
-    )  # fmt: skip
 
 
 # -- quantised
@@ -467,7 +370,7 @@ def _is_packed(table: Symbol, scales: Symbol, axis: int, bits: int, block_size: 
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
-    "Attention": _attention,
+    "Attention": attention,
     "BiasGelu": _gelu,
     "DequantizeLinear": _of("DequantizeLinear"),
     "DynamicQuantizeLSTM": _dynamic_lstm,
@@ -479,9 +382,10 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "FusedMatMul": _fused_matmul,
     "GatherBlockQuantized": _gathered,
     "Gelu": _gelu,
+    "GroupQueryAttention": grouped_query_attention,
     "MatMulIntegerToFloat": _to_float,
     "MatMulNBits": _few_bits,
-    "MultiHeadAttention": _multi_head,
+    "MultiHeadAttention": multi_head_attention,
     "QGemm": _q_gemm,
     "QLinearAdd": _through(_of("Add"), 2),
     "QLinearAveragePool": _through(_first_channels("AveragePool")),
@@ -494,6 +398,7 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "QLinearWhere": _where,
     "QuantizeLinear": _of("QuantizeLinear"),
     "QuickGelu": lambda x, *, alpha=1.702: emit("Swish", x, alpha=alpha),
+    "RotaryEmbedding": rotary_embedding,
     "SkipLayerNormalization": _skip,
     "SkipSimplifiedLayerNormalization": _skip_rms,
 }
