@@ -152,8 +152,7 @@ def weights(side: Side, way: Iterable[str]) -> Iterator[Weight]:
     nodes = list({id(side.maker[name]): side.maker[name] for name in way}.values())
     known, factors = side.constants, list[Array]()
     if not {*INTEGER}.isdisjoint(node.op_type for node in nodes):  # The scale of such a product stands behind it.
-        products = [node for node in nodes if node.op_type == "Mul"]
-        factors = [known[name] for node in products for name in node.input if name in known]
+        factors = [known[name] for node in nodes if node.op_type == "Mul" for name in node.input if name in known]
         nodes = [node for node in nodes if node.op_type != "Mul"]
     for node in nodes:
         if node.op_type in PLACES:

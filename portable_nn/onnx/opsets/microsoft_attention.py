@@ -145,17 +145,7 @@ def rotary_embedding(
 
 def grouped_query_attention(
     query: Symbol,
-    key: Given,
-    value: Given,
-    past_key: Given,
-    past_value: Given,
-    lengths: Symbol,
-    total: Symbol,
-    cosines: Given = None,
-    sines: Given = None,
-    places: Given = None,
-    bias: Given = None,
-    *,
+    *others: Given,
     num_heads: int,
     kv_num_heads: int,
     do_rotary: int = 0,
@@ -163,41 +153,53 @@ def grouped_query_attention(
     scale: float = 0.0,
     softcap: float = 0.0,
     local_window_size: int = -1,
-    **others: Any,
+    **options: Any,
 ) -> tuple[Symbol, ...]:
     """Attention to the keys before each query, whose heads share those of keys; and all keys and values.
 
-    ``lengths`` are the last places of the examples. New keys stand behind the past ones of each example, which are
-    fewer than ``past_key`` has in a shorter one.
+    Lengths are the last places of the examples. New keys stand behind the past ones of each example, which are fewer
+    than there is room for in a shorter one.
     """
-    if changed := [name for name, given in others.items() if given not in (0, -1, "NONE")]:
+    if changed := [name for name, given in options.items() if given not in (0, -1, "NONE")]:
         raise InvalidNode(f"{', '.join(changed)} must be left out")
-    if key is None or value is None:
-        size = _divided(query, num_heads + 2 * kv_num_heads)
-        parts = [each * size for each in (num_heads, kv_num_heads, kv_num_heads)]
-        query, key, value = emit_all("Split", query, integers(parts), axis=-1, outputs=3)
-    heads = (num_heads, kv_num_heads, kv_num_heads)
-    q, k, v = (heads_apart(each, count) for each, count in zip((query, key, value), heads, strict=True))
+    if len(others) > 10:
+        raise InvalidNode("inputs behind attention_bias are not supported")
+    key, value, past_key, past_value, lengths, total, *angles, places, bias = [*others, *[None] * 10][:10]
+    if lengths is None or total is None:
+        raise InvalidNode("seqlens_k and total_sequence_length are missing")
+    q, k, v = _by_heads(query, key, value, (num_heads, kv_num_heads, kv_num_heads))
     steps, total = sizes(query, [1]), emit("Reshape", cast(total, "int64"), integers([1]))
     ends = emit("Reshape", cast(lengths, "int64"), integers([-1, 1])) + constant(1, "int64")
     past = emit("Where", emit("Equal", steps, total), constant(0, "int64"), ends - steps)
     mine = past + _counted(steps)
     if do_rotary:
-        options = {"interleaved": rotary_interleaved}
-        q, k = (emit("RotaryEmbedding", each, cosines, sines, places or mine, **options) for each in (q, k))
-    known = emit("Max", total, sizes(past_key, [2])) if past_key else total
-    every = _counted(known)
+        turned = {"interleaved": rotary_interleaved}
+        q, k = (emit("RotaryEmbedding", each, *angles, places or mine, **turned) for each in (q, k))
+    every = _counted(emit("Max", total, sizes(past_key, [2])) if past_key else total)
     both = [_cached(old, new, past, every) for old, new in ((past_key, k), (past_value, v))]
-    own = emit("Unsqueeze", mine, integers([2]))
-    seen = emit("LessOrEqual", every, own)
-    if local_window_size > 0:
-        seen = emit("And", seen, emit("Greater", every, own - constant(local_window_size, "int64")))
-    mask = emit("Unsqueeze", seen, integers([1]))
+    mask = _before(emit("Unsqueeze", mine, integers([2])), every, local_window_size)
     if bias:
         mask = emit("Where", mask, bias, constant(-np.inf, q.dtype))
     scaled = {"scale": scale} if scale else {}
     y = emit("Attention", q, *both, mask, softcap=softcap, **scaled)
     return emit("Reshape", emit("Transpose", y, perm=[0, 2, 1, 3]), integers([0, 0, -1])), *both
+
+
+def _by_heads(query: Symbol, key: Given, value: Given, heads: Sequence[int]) -> list[Symbol]:
+    """Queries, keys and values as (batch, heads, steps, features); ``query`` may hold all three."""
+    given: Sequence[Given] = query, key, value
+    if key is None or value is None:
+        size = _divided(query, sum(heads))
+        given = emit_all("Split", query, integers([each * size for each in heads]), axis=-1, outputs=3)
+    return [heads_apart(each, count) for each, count in zip(given, heads, strict=True) if each]
+
+
+def _before(own: Symbol, every: Symbol, window: int) -> Symbol:
+    """True where a query at its ``own`` place sees one of ``every`` place, (batch, 1, steps, places)."""
+    seen = emit("LessOrEqual", every, own)
+    if window > 0:
+        seen = emit("And", seen, emit("Greater", every, own - constant(window, "int64")))
+    return emit("Unsqueeze", seen, integers([1]))
 
 
 def _cached(old: Given, new: Symbol, past: Symbol, every: Symbol) -> Symbol:
