@@ -243,15 +243,19 @@ class Alignment(Given):
         """
         start = self.other.read_from(name, self.given)
         read = [each for each in self.other.dependent if each in start]
-        for mine, theirs in [
-            (each, other) for each in read for other in (self.given[each].value, *self.one.reads(match.value))
-        ]:
-            wanted = self._fitting(mine, theirs) if self._is_disordered(mine, theirs) else None
-            after = self._after(mine)
-            rest = self.apart | {key: each for key, each in self.given.items() if key not in after}
-            if wanted and match in dict(self._near(name, self._run({**rest, mine: wanted}))):
-                self.given = {key: each for key, each in self.given.items() if key not in after}
-                return self._origin(mine, wanted)
+        tries = [
+            {mine: wanted}
+            for mine in read
+            for theirs in (self.given[mine].value, *self.one.reads(match.value))
+            if self._is_disordered(mine, theirs) and (wanted := self._fitting(mine, theirs))
+        ]
+        for each in (*tries, dict(pair for one in reversed(tries) for pair in one.items())):
+            after = {later for mine in each for later in self._after(mine)}
+            rest = {key: given for key, given in self.given.items() if key not in after}
+            if each and self._near(name, self._run({**self.apart, **rest, **each})):
+                self.given = rest
+                first = min(each, key=read.index)
+                return self._origin(first, each[first])
         return name, match
 
     def _after(self, name: str) -> set[str]:
