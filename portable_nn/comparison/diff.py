@@ -233,11 +233,11 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
 
 def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iterator[str]:
     """The reasons why models are not said to be the same, though no nodes are found that differ."""
+    yield from found.open_ends()
     for name, gap in found.gaps.items():
         if name in found.given and gap.is_open:
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
-    yield from found.open_ends()
     yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
     for name, difference_of_output in outputs.items():
         far = FAR_IN_STEPS if found.steps else FAR

@@ -645,7 +645,6 @@ IN_NARROW = [
     (in_integers, sign_of_integers),
     (in_integers, scale_of_an_input),
     (in_integers, zero_of_weights),
-    (in_integers, rewired_addition),
     (in_integers, softsign),
     (as_it_runs, sign_as_it_runs),
     (as_it_runs, softsign),
@@ -664,6 +663,15 @@ def test_in_a_narrower_type_the_node_at_which_they_part_is_named(
     assert (found.verdict, [each.nodes_b[-1] for each in found.partings]) == ("parted", [name])
     back = pnn.diff(narrow, "a.onnx", inputs=Drawn().left[0])
     assert (back.verdict, [each.nodes_a[-1] for each in back.partings]) == ("parted", [name])
+
+
+def test_numbers_that_are_read_with_the_scale_of_others_are_told(model: ModelProto, tmp_path: Path) -> None:
+    """The sum may be of another size, and is normalised: no bound tells it from rounding."""
+    narrow = in_integers(model)
+    name = rewired_addition(narrow)
+    found = pnn.diff(tmp_path / "a.onnx", narrow, inputs=Drawn().left[0])
+    assert found.verdict == "undecided"
+    assert f"'{name}' (QLinearAdd) reads 'gelu_1.constant_3_quantized' with another scale or zero point" in found.reason
 
 
 def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Path,

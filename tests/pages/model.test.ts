@@ -54,9 +54,10 @@ test("an answer below the threshold is unsure, and the first of equals is the be
 });
 
 test("a normal distribution has a mean and, from the logarithm of its variance, a standard deviation", () => {
-  const unsure = { ...ANSWER, kind: "gaussian", threshold: 1, labels: ["height"], units: ["m"] } as const;
-  assert.deepEqual(quantities([5, Math.log(4)], unsure), [{ name: "height", unit: "m", value: NaN, spread: 2 }]);
-  const [found] = quantities([5, Math.log(4)], { ...ANSWER, kind: "gaussian", labels: ["height"], units: ["m"] });
+  const height: Answer = { ...ANSWER, kind: "gaussian", labels: ["height"], units: ["m"] };
+  const unsure = quantities([5, Math.log(4)], { ...height, threshold: 1 });
+  assert.deepEqual(unsure, [{ name: "height", unit: "m", value: NaN, spread: 2 }]);
+  const [found] = quantities([5, Math.log(4)], height);
   assert.equal(found?.name, "height");
   near([found?.value ?? 0, found?.spread ?? 0], [5, 2]);
 });

@@ -34,7 +34,8 @@ arithmetic = partial(Operator, family="arithmetic", elementwise=True)
 
 def broadcast_type(use: OperatorContext, allowed: frozenset[str], result: str | None = None) -> Type:
     """The type of the inputs, broadcast against each other; they must be of one element type."""
-    return Type(result or use.common_dtype(allowed), broadcast_shape(use, range(len(use.types))))
+    dtype = use.common_dtype(allowed)
+    return Type(result or dtype, broadcast_shape(use, range(len(use.types))))
 
 
 def broadcast_shape(use: OperatorContext, indices: Iterable[int]) -> Shape:
