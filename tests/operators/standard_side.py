@@ -13,19 +13,18 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Tensor
+from portable_nn.core.graph import INTERNAL, OPSET, Graph, Node, Parameter, Tensor, Value
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Leaf, Symbol, emit_all, infer, lookup, replay, trace
-from portable_nn.operators.registry import DTYPE_CODES, Array
+from portable_nn.operators.registry import DTYPE_CODES, Array, Type
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
     """The graph as it is: its operators must all be the standard's."""
     types = infer(graph).types
-    dtypes = {name: type.dtype for name, type in types.items()}
-    nodes = [each for node in graph.nodes for each in _held(_node(node, {}, "", dtypes), dtypes)]
+    nodes = [each for node in graph.nodes for each in _held(_node(node, {}, "", types), types)]
     inputs = [helper.make_tensor_value_info(v.name, DTYPE_CODES[v.dtype], v.shape) for v in graph.inputs]
-    outputs = [helper.make_tensor_value_info(n, DTYPE_CODES[types[n].dtype], types[n].shape) for n in graph.outputs]
+    outputs = [_info(name, types[name]) for name in graph.outputs]
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(
         helper.make_graph(nodes, graph.name, inputs, outputs), opset_imports=[opset], ir_version=11
@@ -34,10 +33,14 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def _node(node: Node, names: Mapping[str, str], prefix: str, dtypes: Mapping[str, str]) -> onnx.NodeProto:
+def _info(name: str, type: Type) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, DTYPE_CODES[type.dtype], type.shape)
+
+
+def _node(node: Node, names: Mapping[str, str], prefix: str, types: Mapping[str, Type]) -> onnx.NodeProto:
     """A node in a body whose values are called as ``names`` say; those of its own bodies begin with ``prefix``."""
     inputs, outputs = ([names.get(name, name) for name in side] for side in (node.inputs, node.outputs))
-    attributes = _attributes(node.attributes)
+    attributes, given = _attributes(node.attributes), [types[each] for each in node.inputs if each]
     for name, value in sorted(attributes.items(), reverse=True):
         if isinstance(value, tuple) and value and isinstance(value[0], Graph):
             [body], before = value, f"{prefix}{node.name}/{name}/"
@@ -45,28 +48,42 @@ def _node(node: Node, names: Mapping[str, str], prefix: str, dtypes: Mapping[str
             own = {**{v.name: before + v.name for v in body.inputs}}
             own |= {each: before + each for inner in body.nodes for each in inner.outputs}
             own |= dict(zip([value.name for value in body.parameters], outside, strict=True))
-            inner = [_node(each, own, before, {}) for each in body.nodes]
+            read = [given.pop() for _ in body.parameters][::-1]
+            inside = infer(_typed(body, _entries(node, given), read)).types
+            inner = [_node(each, own, before, inside) for each in body.nodes]
             ends = [f"{before}{place}" for place in range(len(body.outputs))]
             inner += [helper.make_node("Identity", [own[a]], [b]) for a, b in zip(body.outputs, ends, strict=True)]
-            kinds = [dtypes.get(each, "float32") for each in inputs]
-            loops = node.operator == "Loop"
-            kinds[:2] = ["int64", "bool"] if loops else kinds[:2]
-            entries = [
-                helper.make_tensor_value_info(own[value.name], DTYPE_CODES[kind], () if place < 2 and loops else None)
-                for place, (value, kind) in enumerate(zip(body.inputs, kinds, strict=False))
-            ]
-            results = [onnx.ValueInfoProto(name=each) for each in ends]
+            entries = [_info(own[value.name], inside[value.name]) for value in body.inputs]
+            results = [_info(end, inside[value]) for end, value in zip(ends, body.outputs, strict=True)]
             attributes[name] = helper.make_graph(inner, body.name, entries, results)
     return helper.make_node(node.operator, inputs, outputs, node.name, **attributes)
 
 
-def _held(node: onnx.NodeProto, dtypes: Mapping[str, str]) -> list[onnx.NodeProto]:
+def _entries(node: Node, given: list[Type]) -> list[Type]:
+    """What a body takes in one turn, of what its node takes; all loops here keep the shapes of their states."""
+    if node.operator == "Loop":
+        return [Type("int64", ()), Type("bool", ()), *given[2 - node.inputs[:2].count("") :]]
+    scanned = node.attributes.get("num_scan_inputs", 0)
+    axes = dict(enumerate(node.attributes.get("scan_input_axes", ()), len(given) - scanned))
+    shapes = [list(each.shape) for each in given]
+    for place in range(len(given) - scanned, len(given)):
+        del shapes[place][axes.get(place, 0)]
+    return [Type(each.dtype, tuple(shape)) for each, shape in zip(given, shapes, strict=True)]
+
+
+def _typed(body: Graph, entries: list[Type], read: list[Type]) -> Graph:
+    inputs = [Value(a.name, b.dtype, b.shape) for a, b in zip(body.inputs, entries, strict=False)]
+    captured = [Parameter(a.name, b.dtype, b.shape) for a, b in zip(body.parameters, read, strict=True)]
+    return Graph(tuple(inputs), body.outputs, tuple(captured), body.nodes, body.name)
+
+
+def _held(node: onnx.NodeProto, types: Mapping[str, Type]) -> list[onnx.NodeProto]:
     """A node, and behind a cast to a type that numpy lacks, a cast to the one that holds its numbers."""
     if node.op_type != "Cast" or all(each.i in DTYPE_CODES.values() for each in node.attribute if each.name == "to"):
         return [node]
     [made], narrow = node.output, f"{node.output[0]} narrow"
     node.output[:] = [narrow]
-    return [node, helper.make_node("Cast", [narrow], [made], to=DTYPE_CODES[dtypes[made]])]
+    return [node, helper.make_node("Cast", [narrow], [made], to=DTYPE_CODES[types[made].dtype])]
 
 
 def _attributes(attributes: Mapping[str, object]) -> dict[str, object]:
