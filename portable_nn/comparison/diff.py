@@ -194,7 +194,7 @@ def _aligned(
     one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]], seed: int
 ) -> tuple[Alignment, dict[str, Difference], tuple[str, ...]]:
     """Both models side by side, the differences of their outputs, and a note where values had to be drawn."""
-    if one.is_quantised and not (other.is_quantised or isinstance(other, Elsewhere)):
+    if not isinstance(other, Elsewhere) and one.coarseness > other.coarseness:
         one, other, rounds = other, one, rounds[::-1]
     found = Alignment(one, other, rounds)
     found.align()

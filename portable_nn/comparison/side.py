@@ -90,6 +90,12 @@ class Side:
 
         return any(is_quantised(node.op_type) for node in self.nodes)
 
+    @property
+    def coarseness(self) -> tuple[bool, int]:
+        """More for a model that rounds more: to steps, or because its constants are of a narrower type."""
+        sizes = (each.dtype.itemsize for each in self.constants.values() if each.dtype.kind == "f")
+        return self.is_quantised, -min(sizes, default=8)
+
     def reads(self, value: str) -> tuple[str, ...]:
         """The values that the node which makes a value reads, also in its bodies; none for an input."""
         return self.read_by[id(self.maker[value])] if value in self.maker else ()

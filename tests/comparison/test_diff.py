@@ -577,7 +577,7 @@ def test_a_narrower_type_is_no_other_function(kind: str, model: ModelProto, tmp_
     assert words in found.reason
     back = pnn.diff(change(onnx.load("a.onnx")), "a.onnx", inputs=Drawn().left[0])
     assert (back.verdict, back.partings) == ("same", ())
-    assert words in back.reason or kind == "float16"
+    assert words in back.reason
 
 
 def shorter_steps(model: ModelProto) -> str:

@@ -74,7 +74,11 @@ def test_neither_waiting_nor_what_others_compute_is_counted() -> None:
 
 def test_ctrl_c_is_heard_at_once_and_stops_the_work() -> None:
     busy = Busy()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell has it ignored behind an "&".
     threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        bounded(busy, [3600.0], busy.stopped.set)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            bounded(busy, [3600.0], busy.stopped.set)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert busy.ended.wait(60)
