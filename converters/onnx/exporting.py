@@ -32,10 +32,10 @@ from portable_nn.core.text import size
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import encode, normalised
-from portable_nn.format.meaning import Column
+from portable_nn.format.meaning import Column, columns_of
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.columns import as_row, by_column, columns_of, obstacle, renaming
+from portable_nn.onnx.columns import as_row, by_column, obstacle, renaming
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.documentation import attach
 from portable_nn.onnx.remarks.dropped import dropped_by_export
@@ -232,7 +232,7 @@ def write_onnx(
     table = columns_of(network.inputs)
     recorded = None if io is None else read_recorded(io, network.graph)
     properties = _properties(network)
-    doc = documented(network.metadata.get(DOC, ""), table, network.outputs, by_column=columns)
+    doc = documented(network.metadata.get(DOC, ""), network.inputs, network.outputs, by_column=columns)
     if not isinstance(external_data, bool):
         most = MAX_BYTES - MARGIN if external_data is None else min(external_data, MAX_BYTES - MARGIN)
         external_data = size_of(network.graph.parameters) > most

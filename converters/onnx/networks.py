@@ -18,10 +18,9 @@ from portable_nn.core.memory import aligned_array
 from portable_nn.core.tensors import Array
 from portable_nn.engines.once import run_numpy
 from portable_nn.format.manifest import Manifest
-from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind
+from portable_nn.format.meaning import InputInfo, OutputInfo, OutputKind, columns_of
 from portable_nn.network import Network, remade
 from portable_nn.onnx.classical.model import Classical
-from portable_nn.onnx.columns import columns_of
 from portable_nn.onnx.entries import Sizes
 from portable_nn.onnx.origin import Origin
 from portable_nn.onnx.reading import from_model

@@ -78,6 +78,11 @@ class InputInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     context: int = 0
 
 
+def columns_of(infos: Sequence[InputInfo]) -> tuple[Column, ...]:
+    """The columns of the only input; empty where it is no table with columns, or there are several inputs."""
+    return infos[0].columns if len(infos) == 1 else ()
+
+
 OutputKind: TypeAlias = Literal["values", "logits", "binary_logits", "probabilities", "gaussian"]
 
 

@@ -18,7 +18,7 @@ from portable_nn.core.graph import Graph, Value, format_shape
 from portable_nn.data.cells import MISSING
 from portable_nn.data.columns import OTHER, codes_of
 from portable_nn.format.manifest import decode
-from portable_nn.format.meaning import Column, InputInfo
+from portable_nn.format.meaning import Column, columns_of
 from portable_nn.onnx.classical.model import DOMAIN
 from portable_nn.onnx.classical.use import Maker
 from portable_nn.onnx.opsets.support import subgraphs
@@ -28,11 +28,6 @@ from portable_nn.operators import DTYPE_CODES, FLOATS, ONNX_DTYPES, infer
 
 VERSION: Final = 2
 """The version of ``ai.onnx.ml`` that is written: the first whose encoders have strings and floats."""
-
-
-def columns_of(infos: Sequence[InputInfo]) -> tuple[Column, ...]:
-    """The columns of the only input; empty where it is no table with columns, or there are several inputs."""
-    return infos[0].columns if len(infos) == 1 else ()
 
 
 def obstacle(graph: Graph, columns: Sequence[Column]) -> str | None:

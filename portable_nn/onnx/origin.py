@@ -22,9 +22,9 @@ from portable_nn.core.errors import EditedWarning, FormatError, UsageError, list
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.format.manifest import PRODUCER, Manifest, decode
-from portable_nn.format.meaning import OutputInfo
+from portable_nn.format.meaning import OutputInfo, columns_of
 from portable_nn.format.validate import hash_faults, manifest_faults
-from portable_nn.onnx.columns import by_column, columns_of, is_by_column
+from portable_nn.onnx.columns import by_column, is_by_column
 from portable_nn.onnx.opsets.support import label, opset_of
 from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN
 from portable_nn.onnx.remarks.documentation import attach

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 import portable_nn as pnn
 from portable_nn.core.errors import FormatError
+from portable_nn.preprocessing.steps import GreyscaleStep, ResizeStep
 
 X = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
 NAMES = ["it's", "b, c", "öl"]
@@ -46,6 +47,17 @@ def test_one_number_is_about_the_last_class(tmp_path: Path) -> None:
     pnn.export_onnx(network, tmp_path / "m.onnx")
     text = onnx.load(tmp_path / "m.onnx").doc_string
     assert "the logistic function makes the probability of the last class; in this order: 'no', 'yes'." in text
+
+
+def test_a_colleague_reads_what_is_done_with_a_picture(tmp_path: Path) -> None:
+    network = pnn.Sequential(
+        pnn.Input(8, 8), pnn.Flatten(), pnn.Dense(3), labels=NAMES, preprocessing=(GreyscaleStep(), ResizeStep(8, 8))
+    )
+    pnn.export_onnx(network, tmp_path / "m.onnx")
+    made, *steps, _ = onnx.load(tmp_path / "m.onnx").doc_string.splitlines()
+    assert made == "Input 'input' is made of a picture:"
+    assert [each.split(",")[0] for each in steps] == ["- convert to grey", "- scale to 8x8 pixels (bilinear)"]
+    assert pnn.import_onnx(tmp_path / "m.onnx").save(tmp_path / "a.npz") == network.save(tmp_path / "b.npz")
 
 
 def test_the_network_comes_back_without_it_and_another_one_is_an_edit(tmp_path: Path) -> None:

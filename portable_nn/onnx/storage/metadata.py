@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from portable_nn.core.jsons import parsed_json
 from portable_nn.data.columns import codes_of
 from portable_nn.format.manifest import Manifest, decode
-from portable_nn.format.meaning import Column, OutputInfo, OutputKind
+from portable_nn.format.meaning import Column, InputInfo, OutputInfo, OutputKind, columns_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -67,9 +67,16 @@ def columns_text(columns: Sequence[Column]) -> str:
     return json.dumps(rows, ensure_ascii=False)
 
 
-def documented(doc: str, columns: Sequence[Column], outputs: Sequence[OutputInfo] = (), *, by_column: bool) -> str:
-    """The ``doc_string`` of a model: the network's own, the columns of a table, and the outputs, all in words."""
-    parts = [doc, _table_text(columns, by_column) if columns else "", "\n".join(filter(None, map(_meaning, outputs)))]
+def documented(doc: str, inputs: Sequence[InputInfo], outputs: Sequence[OutputInfo], *, by_column: bool) -> str:
+    """The ``doc_string`` of a model: the network's own, and in words the inputs and the outputs."""
+    columns = columns_of(inputs)
+    table = _table_text(columns, by_column) if columns else ""
+    made = [
+        "\n".join([f"Input '{each.name}' is made of a picture:", *map("- {}".format, each.preprocessing)])
+        for each in inputs
+        if each.preprocessing
+    ]
+    parts = [doc, table, "\n".join([*made, *filter(None, map(_meaning, outputs))])]
     return "\n\n".join(filter(None, parts))
 
 
@@ -97,7 +104,7 @@ def _meaning(info: OutputInfo) -> str:
     said = [
         f"Output '{info.name}': {_MEANINGS[info.kind]}",
         f"in this order: {', '.join(labels[:LISTED])}{more}" if labels else "",
-        "a single number is that of the last" if info.kind == "probabilities" and 0 < len(labels) < 3 else "",
+        f"one number alone is that of {labels[-1]}" if info.kind == "probabilities" and 0 < len(labels) < 3 else "",
         f"in {', '.join(map(repr, info.units)) or info.unit}" if info.units or info.unit else "",
         f"calibrated: logits are divided by {info.temperature:g} first" if info.temperature != 1 else "",
         f"unsure where {UNSURE[info.kind == 'gaussian']} {info.threshold:g}" if info.threshold else "",
@@ -134,13 +141,8 @@ def own_doc(doc: str, manifest: Manifest | None) -> str:
     """A ``doc_string`` without what ``documented`` added, which the manifest says as well."""
     if manifest is None:
         return doc
-    columns = next((info.columns for info in manifest.inputs if info.columns), ())
     own = manifest.metadata.get(DOC, "")
-    written = {
-        documented(own, columns, outputs, by_column=each)
-        for each in (False, True)
-        for outputs in ((), manifest.outputs)
-    }
+    written = [documented(own, manifest.inputs, manifest.outputs, by_column=each) for each in (False, True)]
     return own if doc in written else doc
 
 
