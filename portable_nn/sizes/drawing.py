@@ -195,7 +195,7 @@ def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figu
         title: the heading; the PyTorch notation by default.
 
     Raises:
-        UsageError: more than two axes, or more than ``MOST_CELLS`` on a side.
+        UsageError: more than two axes, or a side that is too long for a picture, where no smaller input shows the same.
         ShapeError: the options do not fit the sizes.
         MissingPackageError: without matplotlib.
     """
@@ -214,7 +214,7 @@ def draw(operation: Operation, sizes: PerAxis, title: str | None = None) -> Figu
 def animate(operation: Operation, sizes: PerAxis, title: str | None = None) -> list[Image]:
     """The frames of an animation: the kernel at each of its positions in turn, and the output so far.
 
-    Arguments and errors are those of ``draw``; more than ``MOST_FRAMES`` positions raise ``UsageError``.
+    Arguments and errors are those of ``draw``; an input that has more than ``MOST_FRAMES`` positions is drawn smaller.
     """
     from PIL import Image
 

@@ -203,8 +203,11 @@ def scene_of(
 ) -> Scene:
     """The scene of ``operation`` on an input of ``sizes``; its ``title`` is the PyTorch notation by default.
 
+    Where there are more than ``MOST_CELLS`` on a side, or more than ``most_positions``, it is that of an input which is
+    smaller by whole strides, and the title says so.
+
     Raises:
-        UsageError: more than two axes, more than ``MOST_CELLS`` on a side, or more than ``most_positions``.
+        UsageError: more than two axes, or a side that is too long and no smaller input with the same edges.
         ShapeError: the options do not fit the sizes.
     """
     found = input_sizes(sizes)
@@ -216,12 +219,12 @@ def scene_of(
     if longest <= MOST_CELLS:
         axes = zip(explicit.windows, found, outputs, strict=True)
         longest = max(longest_side(explicit.kind, *axis) for axis in axes)
-    if longest > MOST_CELLS:
-        advice = _smaller(operation, found, MOST_CELLS)
-        raise UsageError(f"a side of {longest} cells is too long for a picture (at most {MOST_CELLS}){advice}")
-    if most_positions is not None and prod(outputs) > most_positions:
-        advice = _smaller(operation, found, isqrt(most_positions))
-        raise UsageError(f"{prod(outputs)} positions are too many to animate (at most {most_positions}){advice}")
+    most = MOST_CELLS if most_positions is None else isqrt(most_positions)
+    if longest > MOST_CELLS or prod(outputs) > most**2:
+        if all(smaller := _smaller(operation, found, most)):
+            words = f"{title or _title(explicit)}, drawn on {size_text(smaller)} cells, whose edges are the same"
+            return scene_of(operation, smaller, words, most_positions)
+        raise UsageError(f"a side of {longest} cells is too long for a picture (at most {MOST_CELLS})")
     sides = grids(explicit, found)
     rows, columns = sides if len(sides) == 2 else (LINE, *sides)
     return Scene(explicit, found, outputs, rows, columns, title or _title(explicit))
@@ -308,15 +311,15 @@ def _title(operation: Operation) -> str:
         return onnx_text(operation)
 
 
-def _smaller(operation: Operation, sizes: tuple[int, ...], most_positions: int) -> str:
-    """Advice to draw an input that is smaller by whole strides, whose edges are treated the same."""
+def _smaller(operation: Operation, sizes: tuple[int, ...], most_positions: int) -> list[int]:
+    """An input that is smaller by whole strides, whose edges are treated the same; 0 along an axis that has none."""
     found = []
     for window, size in zip(operation.over(len(sizes)).windows, sizes, strict=True):
         alone = replace(operation, windows=(window,))
         step = 1 if operation.kind == "convt" else window.stride
         largest = min(size, MOST_CELLS - (MOST_CELLS - size) % step)
         found.append(next((n for n in range(largest, 0, -step) if _fits(alone, n, most_positions)), 0))
-    return f": draw an input of {size_text(found)}, which has the same edges" if all(found) else ""
+    return found
 
 
 def _fits(operation: Operation, size: int, most_positions: int) -> bool:

@@ -436,8 +436,7 @@ def test_nothing_found_is_exit_code_1_and_says_what_is_nearest(run, arguments, m
         ("conv --in 28 --to 14 --padding same", "--padding must be numbers to solve with, not 'same'"),
         ("conv --in 28 --kernel 3 --plot p.jpg", "p.jpg: the name of a picture ends in .png, .svg, .pdf or .gif"),
         ("conv --in 9 --kernel 3 --axes 3 --plot p.png", "a picture has one or two axes, not 3"),
-        ("conv --in 224 --kernel 7 --stride 2 --padding 3 --plot p.png", "a side of 224 cells is too long"),
-        ("conv --in 28 --kernel 3 --plot p.gif", "676 positions are too many to animate (at most 400)"),
+        ("conv --in 90 --kernel 20 --dilation 3 --plot p.png", "a side of 90 cells is too long"),
     ],
 )
 def test_errors(run, tmp_path, arguments, message):
