@@ -360,7 +360,8 @@ class Alignment(Given):
         place, read = list(node.output).index(name), self.other.read_from(name, given)
         start = {given[each].value if each in given else each for each in read}
         found = []
-        for far, (other, from_these) in enumerate(wanted.items()):
+        end = {self.their_end[name]} if name in self.their_end else wanted.keys()  # Of an output the output alone.
+        for far, (other, from_these) in enumerate((key, each) for key, each in wanted.items() if key in end):
             match, theirs = self._fitting(name, other), self.one.maker[other]
             same, alike = theirs.op_type == node.op_type, start == from_these
             if match is None or not (same or alike):

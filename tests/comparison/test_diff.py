@@ -388,6 +388,15 @@ def test_outputs_that_no_element_of_an_input_decides_are_compared() -> None:
     assert pnn.diff(one, other).verdict == "undecided"
 
 
+def test_a_model_that_ends_before_the_last_node_of_the_other_parts_there() -> None:
+    layers = [pnn.Input(8), pnn.Dense(6), pnn.Sigmoid(), pnn.Dense(4), pnn.Sigmoid()]
+    whole, short = pnn.Sequential(*layers, seed=0), pnn.Sequential(*layers[:-1], seed=0)
+    for one, other, last in ((whole, short, ("sigmoid_2", "dense_2")), (short, whole, ("dense_2", "sigmoid_2"))):
+        found = pnn.diff(one, other)
+        assert found.verdict == "parted"
+        assert (found.partings[0].nodes_a[-1], found.partings[0].nodes_b[-1]) == last
+
+
 def test_without_a_bound_nothing_is_decided() -> None:
     """Of a determinant no bound of rounding is known."""
     one = made("(float[n,3,3] x) => (float[n] y) {y = Det(x)}")
