@@ -22,7 +22,7 @@ from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
 from portable_nn.onnx.opsets import microsoft
-from portable_nn.onnx.opsets.support import STANDARD, label, names_in, opset_in, set_nodes
+from portable_nn.onnx.opsets.support import STANDARD, all_nodes, label, names_in, opset_in, set_nodes
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.operators.registry import find
@@ -51,6 +51,10 @@ def unblocked(model: ModelProto, where: str) -> tuple[ModelProto, int]:
         UnsupportedError: it is not known how many channels a block has, or a node is not supported.
         FormatError: nodes do not fit each other.
     """
+    for place, node in all_nodes(model.graph):
+        if node.domain == DOMAIN and node is not model.graph.node[place]:
+            what = f"node '{label(node)}' is in the body of another one, and has channels in blocks"
+            raise UnsupportedError(where, f"{what}, for one kind of processor: {_ADVICE}")
     if not has_blocks(model):
         return model, 0
     made = ModelProto()

@@ -254,6 +254,14 @@ def softmax(model: onnx.ModelProto) -> None:
     node.CopyFrom(helper.make_node("Softmax", node.input[:1], node.output, node.name))
 
 
+def in_a_body(model: onnx.ModelProto) -> None:
+    body, made = onnx.GraphProto(), [value.name for value in model.graph.output]
+    body.CopyFrom(model.graph)
+    del body.input[:], model.graph.node[:]
+    model.graph.node.append(helper.make_node("If", ["yes"], made, then_branch=body, else_branch=body))
+    model.graph.input.append(helper.make_tensor_value_info("yes", onnx.TensorProto.BOOL, []))
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
@@ -262,6 +270,7 @@ def softmax(model: onnx.ModelProto) -> None:
         (with_fewer_channels, FormatError, "channels that are used"),
         (without_channels, FormatError, "'channels'"),
         (unknown, UnsupportedError, "Outverse"),
+        (in_a_body, UnsupportedError, "body of another one.*level EXTENDED"),
         (softmax, UnsupportedError, r"\(Softmax\).*level EXTENDED"),
     ],
 )
