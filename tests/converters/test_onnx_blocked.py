@@ -37,7 +37,7 @@ class Model:
     def __call__(self, operator: str, *read: str | Array, domain: str = "", **options: Any) -> str:
         made, names = f"v{len(self.nodes)}", list[str]()
         for each in read:
-            names.append(each if isinstance(each, str) else f"w{len(self.weights)}")
+            names.append(each if isinstance(each, str) else f"onnx::{operator}_{len(self.weights)}")
             if not isinstance(each, str):
                 self.weights[names[-1]] = each
         self.nodes.append(helper.make_node(operator, names, [made], made, domain=domain, **options))
@@ -166,6 +166,8 @@ def test_a_saved_model_is_the_one_that_it_was(name: str, tmp_path: Path) -> None
     wanted = onnxruntime.InferenceSession(model.SerializeToString()).run(None, feeds)[0]
     np.testing.assert_allclose(next(iter(network.predict(feeds).values())), wanted, atol=1e-5, rtol=1e-5)
     assert {fate.kind for fate in proof.weights} <= {"kept", "constant"}
+    weights = [each for each in network.graph.parameters if each.name.startswith("onnx::Conv") or len(each.shape) == 4]
+    assert all(each.trainable for each in weights)
     sizes = {tuple(each.dims) for each in model.graph.initializer if len(each.dims) == 4}
     assert {value.shape for value in network.graph.parameters if len(value.shape) == 4} >= sizes
 
