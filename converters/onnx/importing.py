@@ -26,6 +26,7 @@ from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.network import Network
 from portable_nn.network.classes import declare_classes
+from portable_nn.onnx.blocked import block_here, has_blocks, unblocked
 from portable_nn.onnx.classical.model import classical
 from portable_nn.onnx.columns import as_row
 from portable_nn.onnx.opsets.support import noted, opset_of
@@ -35,7 +36,7 @@ from portable_nn.onnx.storage.external import opened_model
 from portable_nn.onnx.storage.files import opening_model
 from portable_nn.onnx.storage.tensors import tensor_bytes
 from portable_nn.onnx.verify import LARGE, Proof, Tolerance, compare, compare_weights
-from portable_nn.onnx.writing import to_model
+from portable_nn.onnx.writing import to_bytes, to_model
 
 
 @check_kinds
@@ -148,7 +149,7 @@ def read_onnx(
     model, notes = promoted(source, weights, where), [*origin.notes, *noted("inputs that are constants", fixed)]
     translated = classical(model, where)
     in_place = given is source and not (weights or translated)
-    unread = in_place and (verify or lazy) and _is_left(model)
+    unread = in_place and (verify or lazy) and _is_left(model) and not has_blocks(model)
     if origin.state == "own" and not weights:
         network = restored(origin, model, sizes, unread=unread)
     elif translated is not None:
@@ -209,7 +210,20 @@ def _compared(
 
 
 def _proved(network: Network, model: ModelProto, where: str, compared: partial[Proof]) -> Proof:
-    """The proof of a network; or of its export, where onnxruntime runs that alone: at an old opset, in layout 1."""
+    """The proof of a network; or of its export, where onnxruntime runs that alone: at an old opset, in layout 1.
+
+    Values are compared with those of the plain form of a model for one kind of processor, and outputs with its own.
+    """
+    if has_blocks(model):
+        plain, block = unblocked(model, where)
+        is_here = block == (here := block_here())
+        proof = compared(plain, where, source=to_bytes(model) if is_here else None)
+        arrays, folder = network.parameters.arrays, compared.keywords["folder"]
+        proof.weights = compare_weights(network.graph, arrays, plain, where, folder)
+        if not is_here:
+            why = f"onnxruntime here takes blocks of {block} channels for such of {here}"
+            proof.notes += (f"compared with its plain form alone: {why}",)
+        return proof
     try:
         return compared(model, where)
     except UnsupportedError as error:

@@ -33,6 +33,7 @@ from onnx import (
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.text import said
+from portable_nn.onnx.blocked import unblocked
 from portable_nn.onnx.library.isolated import LibraryError, inline_standard_function
 from portable_nn.onnx.opsets.support import (
     STANDARD,
@@ -182,7 +183,8 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
     Raises:
         FormatError: its functions do not fit each other, or make far more nodes of it than it stores.
     """
-    notes: list[str] = []
+    model, block = unblocked(model, where)
+    notes = [f"channels in blocks of {block}, for one kind of processor, read as plain ones"] * (block > 0)
     if model.functions:
         check_functions(model, where)
         called = sorted({function.name for function in model.functions})

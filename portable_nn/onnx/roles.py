@@ -16,6 +16,7 @@ from onnx import GraphProto, NodeProto
 from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity
+from portable_nn.onnx.opsets.microsoft import DOMAIN
 from portable_nn.onnx.opsets.support import label, noted
 from portable_nn.operators import Operator, find, is_of_shape, known_operator
 
@@ -133,7 +134,9 @@ class _Uses:
 
 
 def _operator(node: NodeProto) -> Operator | None:
-    return find(node.op_type, node.domain)
+    """The operator of a node, of a fused one the product in it."""
+    is_fused = node.domain == DOMAIN and node.op_type.startswith("Fused")
+    return find(node.op_type.removeprefix("Fused")) if is_fused else find(node.op_type, node.domain)
 
 
 def _is_product(node: NodeProto) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -337,20 +336,6 @@ def test_what_has_no_row_is_refused_by_name() -> None:
     case = Case("Outverse", (fed(real(3, 3)),))
     with pytest.raises(UnsupportedError, match=r"com\.microsoft\.Outverse"):
         import_onnx(model_of(case)[0])
-
-
-def test_what_is_optimised_for_one_processor_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    path, options = tmp_path / "best.onnx", onnxruntime.SessionOptions()
-    options.optimized_model_filepath, options.log_severity_level = str(path), 3
-    case = Case("FusedConv", (fed(real(2, 3, 8, 8)), real(16, 3, 3, 3)), {"activation": "Relu"})
-    onnxruntime.InferenceSession(model_of(case)[0].SerializeToString(), options)
-    if "com.microsoft.nchwc" not in [node.domain for node in onnx.load(path).graph.node]:
-        pytest.skip("this processor needs no other layout")
-    with pytest.raises(UnsupportedError, match=r"nchwc\.Conv.*save the optimised model at level EXTENDED"):
-        import_onnx(path)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    onnxruntime.InferenceSession(model_of(case)[0].SerializeToString(), options)
-    import_onnx(path)
 
 
 def test_grouped_queries_of_open_sizes() -> None:

@@ -190,17 +190,10 @@ def _is_body(node: NodeProto, attribute: str) -> bool:
     return operator is not None and attribute in operator.attributes and operator.attributes[attribute].is_body
 
 
-HINTS: Final[Mapping[str, str]] = {
-    "com.microsoft.nchwc": "onnxruntime writes it for one kind of processor, where it optimises at level ALL: save the "
-    "optimised model at level EXTENDED, or give the original"
-}
-"""The advice on operators of other domains."""
-
-
 def _lacking(model: ModelProto, refused: Mapping[str, str]) -> Iterator[tuple[int, NodeProto, str]]:
     """The nodes that are not supported, each with the place of the outermost one, and a reason of its own, if any."""
     for place, node in all_nodes(model.graph):
-        why = next((refused[name] for name in node.output if name in refused), HINTS.get(node.domain, ""))
+        why = next((refused[name] for name in node.output if name in refused), "")
         if why or not (is_supported(node) or (node is model.graph.node[place] and as_opaque(node, model))):
             yield place, node, why
 
