@@ -17,11 +17,13 @@ from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Parameter, Value, format_shape
 from portable_nn.core.memory import CHUNK, Bytes, aligned
 from portable_nn.core.tensors import Array
-from portable_nn.core.text import some
 from portable_nn.operators.narrow import E8M0, NARROW, rounded
 
 PACKED: Final = {narrow.name: code for code, narrow in NARROW.items() if narrow.bits <= 8}
 """The element types that a file packs, and the numbers that ONNX gives them."""
+
+_STEP: Final = CHUNK // 16
+"""Elements that are packed or unpacked at once: with their indices, they fit into the cache of a core."""
 
 
 @cache
@@ -32,8 +34,7 @@ def _numbers(packed: str) -> Array:
     if not narrow.is_float:
         return rounded(np.arange(2**narrow.bits), code)
     x = (np.arange(2**11, dtype=np.uint32) << 20).view(np.float32)  # In order: 8 bits of exponent, 3 of fraction.
-    half = x[rounded(x, code, saturate=False) == x]
-    signs = code != E8M0
+    half, signs = x[rounded(x, code, saturate=False) == x], code != E8M0
     nan = np.linspace(0x7F8, 0x800, 2 ** (narrow.bits - signs) - len(half) + 2, dtype=int)[1:-1]
     half = np.concatenate([half, x[nan]])  # The codes that are left, evenly among the NaNs of x.
     other = np.where((half == 0) & narrow.name.endswith("fnuz"), np.nan, half)  # Which have no negative zero.
@@ -69,16 +70,14 @@ def pack(value: Value, array: Array) -> Array:
     lowest = max(8 * own.itemsize - 12, 0)  # Bits below it are 0 in all numbers.
     codes[own >> lowest] = np.arange(len(own))
     made = np.zeros(flat.size + -flat.size % (8 // bits), np.uint8)
-    for start in range(0, flat.size, CHUNK):
-        part = flat[start : start + CHUNK].view(own.dtype)
+    for start in range(0, flat.size, _STEP):
+        part = flat[start : start + _STEP].view(own.dtype)
         now = codes.take(part >> lowest, out=made[start : start + len(part)], mode="clip")
-        if (wrong := np.flatnonzero(own[now] != part)).size:
+        if (wrong := np.flatnonzero(own.take(now, mode="clip") != part)).size:
             at = np.unravel_index(start + wrong[0], array.shape)
-            near = sorted(numbers[np.isfinite(numbers)].tolist(), key=lambda each: abs(each - float(array[at])))
-            raise UsageError(
-                f"tensor {value.name!r} has {array[at]:g} at {[*map(int, at)]}, which is no {packed}: "
-                f"these are {some(map('{:g}'.format, near))}; round it, or dequantize()"
-            )
+            near = min(numbers[np.isfinite(numbers)].tolist(), key=lambda each: abs(each - float(array[at])))
+            text = f"tensor {value.name!r} has {array[at]:g} at {[*map(int, at)]}, which is no {packed}"
+            raise UsageError(f"{text}: the nearest is {near:g}; round it, or dequantize()")
     return cast("Array", sum(made[low // bits :: 8 // bits] << low for low in range(0, 8, bits)))
 
 
@@ -89,8 +88,8 @@ def unpack(value: Value, data: Array) -> Array:
     numbers, bits, shape = _numbers(packed), NARROW[PACKED[packed]].bits, cast("tuple[int, ...]", value.shape)
     table = numbers[(np.arange(256)[:, None] >> np.arange(0, 8, bits)) % len(numbers)]
     rows: Array = aligned(data.size * table[0].nbytes).view(table.dtype).reshape(-1, 8 // bits)
-    for start in range(0, data.size, CHUNK):
-        table.take(data[start : start + CHUNK], 0, rows[start : start + CHUNK], "clip")  # The default would buffer it.
+    for start in range(0, data.size, _STEP):
+        table.take(data[start : start + _STEP], 0, rows[start : start + _STEP], "clip")  # The default would buffer it.
     rows.flags.writeable = data.flags.writeable
     return rows.reshape(-1)[: math.prod(shape)].reshape(shape)
 

@@ -242,17 +242,19 @@ class Reader:
             raise FormatError(self.where, fault)
         memory = aligned(total)
         pieces = [memory[at : at + span.size] for at, span in zip(places, self.spans, strict=True)]
+        arrays = dict[str, Array]()
 
         def fill(group: range) -> list[str]:
             first, last = group[0], group[-1]
-            if first == last:
-                return self.faults(self.spans[first], pieces[first])
-            whole = memory[places[first] : places[last] + len(pieces[last])]
-            return self._fill(self.spans[first : last + 1], pieces[first : last + 1], whole)
+            spans, parts = self.spans[first : last + 1], pieces[first : last + 1]
+            whole = memory[places[first] : places[last] + len(parts[-1])]
+            faults = self.faults(spans[0], whole) if first == last else self._fill(spans, parts, whole)
+            for span, part in zip(spans, parts, strict=True):
+                arrays[span.name] = unpack(self.values[span.name], from_bytes(part, span.dtype, span.shape))
+            return faults
 
         refuse(self.where, _each(list(groups(self.spans)), fill, total))
-        arrays = {s.name: from_bytes(piece, s.dtype, s.shape) for s, piece in zip(self.spans, pieces, strict=True)}
-        return {name: unpack(value, arrays[name]) for name, value in self.values.items()}
+        return {name: arrays[name] for name in self.values}
 
     def verify(self) -> None:
         """Verify all tensors without keeping them. Raises as ``read`` does."""

@@ -215,15 +215,15 @@ def test_elements_of_8_bits_and_fewer_are_packed_as_onnx_does_and_read_again(pat
 @pytest.mark.parametrize(
     ("dtype", "number", "message"),
     [
-        ("int4", 8, r"has 8 at \[1, 2\], which is no int4: these are 7, 6, .*; round it, or dequantize\(\)$"),
-        ("uint2", 4, r"has 4 at \[1, 2\], which is no uint2: these are 3, 2, 1, 0; "),
-        ("float4e2m1", 5, r"has 5 at \[1, 2\], which is no float4e2m1: these are 4, 6, 3, 2, 1.5, and 11 more; "),
+        ("int4", 8, r"has 8 at \[1, 2\], which is no int4: the nearest is 7; round it, or dequantize\(\)$"),
+        ("uint2", 4, r"has 4 at \[1, 2\], which is no uint2: the nearest is 3; "),
+        ("float4e2m1", 5, r"has 5 at \[1, 2\], which is no float4e2m1: the nearest is 4; "),
         ("float4e2m1", np.nan, r"has nan at \[1, 2\], which is no float4e2m1"),
-        ("float8e4m3fn", 0.1, r"has 0.1 at \[1, 2\], which is no float8e4m3fn: these are 0.1015\d+, 0.09375, 0.1093"),
+        ("float8e4m3fn", 0.1, r"has 0.1 at \[1, 2\], which is no float8e4m3fn: the nearest is 0.101562; "),
         ("float8e4m3fn", -np.inf, r"has -inf at \[1, 2\], which is no float8e4m3fn"),
-        ("float8e4m3fnuz", -0.0, r"has -0 at \[1, 2\], which is no float8e4m3fnuz: these are 0, "),
-        ("float8e5m2", 57344 * 1.125, r"has 64512 at \[1, 2\], which is no float8e5m2: these are 57344, 49152, "),
-        ("float8e8m0", 0, r"has 0 at \[1, 2\], which is no float8e8m0: these are 5.87747e-39, "),
+        ("float8e4m3fnuz", -0.0, r"has -0 at \[1, 2\], which is no float8e4m3fnuz: the nearest is 0; "),
+        ("float8e5m2", 57344 * 1.125, r"has 64512 at \[1, 2\], which is no float8e5m2: the nearest is 57344; "),
+        ("float8e8m0", 0, r"has 0 at \[1, 2\], which is no float8e8m0: the nearest is 5.87747e-39; "),
     ],
 )
 @pytest.mark.parametrize("size", [3, 2**18 + 3], ids=["small", "large"])
