@@ -49,7 +49,7 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Parameter(Value, frozen=True, forbid_unknown_fields=True):
     """A value that is stored with the network; training updates it unless ``trainable`` is false.
 
-    ``packed`` is the element type of less than a byte, such as ``"int4"``, that a file packs its elements in.
+    ``packed`` is the element type of at most a byte, such as ``"int4"``, that a file packs its elements in.
     """
 
     trainable: bool = True

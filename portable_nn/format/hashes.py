@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
 import xxhash
@@ -51,11 +51,9 @@ def hashes(tensors: NamedArrays, values: Iterable[Value]) -> dict[str, dict[str,
     """
     known = {value.name: value for value in values}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pending: dict[str, Future[dict[str, str]] | dict[str, str]] = {}
-        for name in tensors:
-            large = tensors[name].nbytes > SMALL
-            pending[name] = pool.submit(_hash, tensors, known[name]) if large else _hash(tensors, known[name])
-        found = {name: each if isinstance(each, dict) else each.result() for name, each in pending.items()}
+        large = {name: pool.submit(_hash, tensors, known[name]) for name in tensors if tensors[name].nbytes > SMALL}
+        found = {name: _hash(tensors, known[name]) for name in tensors if name not in large}
+        found |= {name: each.result() for name, each in large.items()}
     return {kind: {name: each[kind] for name, each in found.items()} for kind in HASHES}
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.core.files import refuse, shrunk
-from portable_nn.core.memory import CHUNK, aligned
+from portable_nn.core.memory import CHUNK, Bytes, aligned
 from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes
 from portable_nn.format.layout import Span
 from portable_nn.format.packed import unpack
@@ -53,28 +53,27 @@ class MappedTensors(Mapping[str, Array]):
         if (array := self._alive.get(name)) is not None:
             return array
         span = self._spans[name]
-        if span.start < 0 or (self._reader.start + span.start) % ITEM_SIZES[span.dtype]:
-            self._alive[name] = array = unpack(self._reader.values[name], self._read(span))
-            return array
-        if name in self._unchecked:
-            refuse(self._reader.where, self._reader.faults(span))
-            self._unchecked.discard(name)
         start = self._reader.start + span.start
-        missing = start + span.size - os.fstat(self._reader.file.fileno()).st_size
-        if missing > 0:  # Reading such memory would end the process.
-            raise shrunk(self._reader.where, missing)
-        memory = np.frombuffer(self._mapping, np.uint8, span.size, start)  # Every view of the array keeps it alive.
-        if span.size >= CHUNK and _DROP is not None:
-            weakref.finalize(memory, _release, self._mapping, start, start + span.size)
+        if span.start < 0 or start % ITEM_SIZES[span.dtype]:
+            memory = self._read(span)
+        else:
+            if name in self._unchecked:
+                refuse(self._reader.where, self._reader.faults(span))
+                self._unchecked.discard(name)
+            if (missing := start + span.size - os.fstat(self._reader.file.fileno()).st_size) > 0:
+                raise shrunk(self._reader.where, missing)  # Reading such memory would end the process.
+            memory = np.frombuffer(self._mapping, np.uint8, span.size, start)  # Every view of the array keeps it alive.
+            if span.size >= CHUNK and _DROP is not None:
+                weakref.finalize(memory, _release, self._mapping, start, start + span.size)
         self._alive[name] = array = unpack(self._reader.values[name], from_bytes(memory, span.dtype, span.shape))
         return array
 
-    def _read(self, span: Span) -> Array:
+    def _read(self, span: Span) -> Bytes:
         """A tensor that cannot be mapped: another program has packed it, or put it at an odd place."""
         memory = aligned(span.size)
         refuse(self._reader.where, self._reader.faults(span, memory))
         memory.flags.writeable = False
-        return from_bytes(memory, span.dtype, span.shape)
+        return memory
 
     def __iter__(self) -> Iterator[str]:
         """The names, in the manifest's order."""

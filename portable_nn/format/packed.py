@@ -1,4 +1,4 @@
-"""Tensors of elements of 4 and 2 bits: a file has several in each byte, as ONNX stores them.
+"""Tensors of elements of 8 bits and fewer that numpy lacks: a file has one or several in each byte, as ONNX does.
 
 In memory, an element type that numpy has holds their numbers (see ``operators.narrow``). In a file, the tensor is one
 of bytes: the first element is in the lowest bits of the first byte, and the bits after the last one are 0.
@@ -15,21 +15,30 @@ from msgspec import UNSET, UnsetType
 
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Parameter, Value, format_shape
-from portable_nn.core.memory import CHUNK, Bytes
+from portable_nn.core.memory import CHUNK, Bytes, aligned
 from portable_nn.core.tensors import Array
-from portable_nn.operators.narrow import NARROW, rounded
+from portable_nn.operators.narrow import E8M0, NARROW, rounded
 
-PACKED: Final = {narrow.name: code for code, narrow in NARROW.items() if narrow.bits < 8}
+PACKED: Final = {narrow.name: code for code, narrow in NARROW.items() if narrow.bits <= 8}
 """The element types that a file packs, and the numbers that ONNX gives them."""
+
+_STEP: Final = CHUNK // 16
+"""Elements that are packed or unpacked at once: with their indices, they fit into the cache of a core."""
 
 
 @cache
 def _numbers(packed: str) -> Array:
-    """The number that each code stands for."""
+    """The number that each code stands for; no two have the same bits."""
     code = PACKED[packed]
-    found = rounded(np.arange(2 ** NARROW[code].bits), code)
-    half = np.unique(rounded(np.arange(len(found)) / 2, code))  # Of floats, the highest bit is the sign.
-    return np.concatenate([half, -half]) if NARROW[code].is_float else found
+    narrow = NARROW[code]
+    if not narrow.is_float:
+        return rounded(np.arange(2**narrow.bits), code)
+    x = (np.arange(2**11, dtype=np.uint32) << 20).view(np.float32)  # In order: 8 bits of exponent, 3 of fraction.
+    half, signs = x[rounded(x, code, saturate=False) == x], code != E8M0
+    nan = np.linspace(0x7F8, 0x800, 2 ** (narrow.bits - signs) - len(half) + 2, dtype=int)[1:-1]
+    half = np.concatenate([half, x[nan]])  # The codes that are left, evenly among the NaNs of x.
+    other = np.where((half == 0) & narrow.name.endswith("fnuz"), np.nan, half)  # Which have no negative zero.
+    return np.concatenate([half, -other]) if signs else half
 
 
 def packed_type(value: Value) -> str | UnsetType:
@@ -55,34 +64,34 @@ def pack(value: Value, array: Array) -> Array:
     """
     if not (packed := packed_type(value)):
         return array
-    flat, numbers = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1), _numbers(packed)
-    own, bits = numbers.view(f"u{numbers.itemsize}"), NARROW[PACKED[packed]].bits
-    lowest, codes = max(8 * own.itemsize - 12, 0), np.zeros(2**12, np.uint8)  # Bits below it are 0 in all numbers.
+    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(-1)
+    numbers, bits = _numbers(packed), NARROW[PACKED[packed]].bits
+    own, codes = numbers.view(f"u{numbers.itemsize}"), np.zeros(2**12, np.uint8)
+    lowest = max(8 * own.itemsize - 12, 0)  # Bits below it are 0 in all numbers.
     codes[own >> lowest] = np.arange(len(own))
-    found: Array = np.zeros(-(-_size(value, packed) // 8), np.uint8)
-    for start in range(0, flat.size, CHUNK):
-        part = flat[start : start + CHUNK].view(own.dtype)
-        made = codes[part >> lowest]
-        if (wrong := np.flatnonzero(own[made] != part)).size:
+    made = np.zeros(flat.size + -flat.size % (8 // bits), np.uint8)
+    for start in range(0, flat.size, _STEP):
+        part = flat[start : start + _STEP].view(own.dtype)
+        now = codes.take(part >> lowest, out=made[start : start + len(part)], mode="clip")
+        if (wrong := np.flatnonzero(own.take(now, mode="clip") != part)).size:
             at = np.unravel_index(start + wrong[0], array.shape)
+            near = min(numbers[np.isfinite(numbers)].tolist(), key=lambda each: abs(each - float(array[at])))
             text = f"tensor {value.name!r} has {array[at]:g} at {[*map(int, at)]}, which is no {packed}"
-            known = ", ".join(map("{:g}".format, np.unique(numbers)))
-            raise UsageError(f"{text}: these are {known}; round it, or dequantize()")
-        for low in range(0, 8, bits):
-            some = made[low // bits :: 8 // bits]
-            found[start * bits // 8 :][: len(some)] |= some << low
-    return found
+            raise UsageError(f"{text}: the nearest is {near:g}; round it, or dequantize()")
+    return cast("Array", sum(made[low // bits :: 8 // bits] << low for low in range(0, 8, bits)))
 
 
 def unpack(value: Value, data: Array) -> Array:
     """The array whose bytes in a file are ``data``; the same where it is not packed."""
     if not (packed := packed_type(value)):
         return data
-    numbers, shape = _numbers(packed), cast("tuple[int, ...]", value.shape)
-    codes = np.arange(256)[:, None] >> np.arange(0, 8, NARROW[PACKED[packed]].bits)
-    found: Array = numbers[codes % len(numbers)][data].reshape(-1)[: math.prod(shape)].reshape(shape)
-    found.flags.writeable = data.flags.writeable
-    return found
+    numbers, bits, shape = _numbers(packed), NARROW[PACKED[packed]].bits, cast("tuple[int, ...]", value.shape)
+    table = numbers[(np.arange(256)[:, None] >> np.arange(0, 8, bits)) % len(numbers)]
+    rows: Array = aligned(data.size * table[0].nbytes).view(table.dtype).reshape(-1, 8 // bits)
+    for start in range(0, data.size, _STEP):
+        table.take(data[start : start + _STEP], 0, rows[start : start + _STEP], "clip")  # The default would buffer it.
+    rows.flags.writeable = data.flags.writeable
+    return rows.reshape(-1)[: math.prod(shape)].reshape(shape)
 
 
 def packed_fault(value: Value) -> str | None:

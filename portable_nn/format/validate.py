@@ -95,11 +95,10 @@ def hash_faults(manifest: Manifest, tensors: NamedArrays) -> dict[str, str]:
     kind, faults = DIGEST if manifest.version < 2 else CHECKSUM, dict[str, str]()
     values = {value.name: value for value in manifest.tensors}
     for name, expected in expected_hashes(manifest, kind).items():
-        if name not in tensors:
-            continue
-        found = HASHES[kind](to_bytes(pack(values[name], tensors[name])).data).hexdigest()
-        if found != expected:
-            faults[name] = hash_fault(name, kind, expected, found)
+        if name in tensors:
+            found = HASHES[kind](to_bytes(pack(values[name], tensors[name])).data).hexdigest()
+            if found != expected:
+                faults[name] = hash_fault(name, kind, expected, found)
     return faults
 
 

@@ -191,14 +191,12 @@ class _Writer:
         with borrowed(stop - start) as whole:
             stored = whole.view(np.dtype(dtype).newbyteorder("<"))
             np.concatenate([pack(self._values[span.name], array).ravel() for span, array in several], out=stored)
+            pieces = {span.name: whole[span.start - start : span.stop - start] for span in spans}
             if value_fault(from_bytes(whole, dtype, (-1,)), allow_nonfinite=False):
                 for span in spans:
-                    self.faults += value_faults(span, whole[span.start - start : span.stop - start], self._numbers)
+                    self.faults += value_faults(span, pieces[span.name], self._numbers)
             write_at(self._file, whole, self._start + start)
-            data = whole.data
             for kind, make in HASHES.items():
-                self.hashes[kind] |= {s.name: make(data[s.start - start : s.stop - start]).hexdigest() for s in spans}
+                self.hashes[kind] |= {name: make(piece.data).hexdigest() for name, piece in pieces.items()}
             if self._seeds:
-                self.crcs |= {
-                    s.name: zlib.crc32(data[s.start - start : s.stop - start], self._seeds[s.name]) for s in spans
-                }
+                self.crcs |= {name: zlib.crc32(piece.data, self._seeds[name]) for name, piece in pieces.items()}

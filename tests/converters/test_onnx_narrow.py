@@ -185,11 +185,12 @@ def test_what_is_bfloat16_trains_and_what_is_of_8_bits_does_not() -> None:
         assert any("1 tensor of weights is quantised" in note and "dequantize()" in note for note in notes)
 
 
-@pytest.mark.parametrize("code", [21, 22, 23, 25, 26], ids=NAMES.get)
-def test_weights_of_4_and_2_bits_stay_as_they_are_stored(code: int, tmp_path: Path) -> None:
-    weight = of(code, RNG.integers(0, 2, (16, 801)))
-    nodes = [node("DequantizeLinear", "w_q s", "w"), node("MatMul", "x w", "y")]
-    given = model(nodes, {"w_q": weight, "s": SCALE}, opset=25)
+@pytest.mark.parametrize("code", [each for each in NAMES if each != BFLOAT16], ids=NAMES.get)
+def test_weights_of_8_bits_and_fewer_stay_as_they_are_stored(code: int, tmp_path: Path) -> None:
+    weight = of(code, RNG.integers(0, 2, (16, 801)) if NARROW[code].bits < 8 else np.exp(RNG.normal(size=(16, 801))))
+    scales = {} if code == 24 else {"s": SCALE}
+    read = node("DequantizeLinear", "w_q s", "w") if scales else node("Cast", "w_q", "w", to=FLOAT)
+    given = model([read, node("MatMul", "x w", "y")], {"w_q": weight, **scales}, opset=25)
     network = pnn.import_onnx(given)
     assert [(each.name, each.packed) for each in network.graph.parameters] == [("w_q", NARROW[code].name)]
     paths = [tmp_path / name for name in ("a.npz", "b.onnx", "c.h5", "d.safetensors")]
@@ -202,13 +203,15 @@ def test_weights_of_4_and_2_bits_stay_as_they_are_stored(code: int, tmp_path: Pa
     read = pnn.load(paths[-1], lazy=True, digest=digest)
     np.testing.assert_array_equal(read.predict(X), network.predict(X))
     body = pnn.Network(x := pnn.Input(16), network(x))
-    for other, packed in ((body, NARROW[code].name), (network.dequantize(), UNSET)):
+    floats = {UNSET: network.dequantize()} if scales else {}
+    for packed, other in {NARROW[code].name: body, **floats}.items():
         assert [each.packed for each in other.graph.parameters] == [packed]
         other.save(tmp_path / "other.npz")
 
 
-def test_floats_of_4_bits_that_shall_train_are_packed_no_more(tmp_path: Path) -> None:
-    weight = of(23, RNG.normal(size=(16, 80)))
+@pytest.mark.parametrize("code", [17, 23], ids=NAMES.get)
+def test_floats_that_shall_train_are_packed_no_more(code: int, tmp_path: Path) -> None:
+    weight = of(code, RNG.normal(size=(16, 80)))
     nodes = [node("DequantizeLinear", "w s", "f"), node("MatMul", "x f", "y")]
     network = pnn.import_onnx(model(nodes, {"w": weight, "s": SCALE}, opset=23))
     pnn.export_onnx(network, tmp_path / "half.onnx", float16=True)

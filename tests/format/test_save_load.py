@@ -6,9 +6,11 @@ import errno
 import hashlib
 import itertools
 import json
+import math
 import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from portable_nn.format.hdf5 import paths
 from portable_nn.format.layout import layout
 from portable_nn.format.manifest import encode
 from portable_nn.format.npz import array_name
+from portable_nn.format.packed import pack
 
 
 def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -56,7 +59,42 @@ def spec_reader(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         assert hashlib.sha256(data[start:stop]).hexdigest() == manifest["digests"][name]
         tensors[name] = np.frombuffer(data[start:stop], types[entry["dtype"]]).reshape(entry["shape"])
     assert end == len(data)
+    for each in manifest["graph"]["parameters"]:
+        if "packed" in each:
+            tensors[each["name"]] = spec_unpacked(tensors[each["name"]].tobytes(), **each)
     return manifest, tensors
+
+
+def spec_unpacked(data: bytes, packed: str, dtype: str, shape: list[int], **other: Any) -> Array:
+    """The elements of a packed tensor, from SPEC.md alone."""
+    bits, count = {"float8": 8, "float4": 4}.get(packed[:6]) or int(packed[-1]), math.prod(shape)
+    assert len(data) == -(-count * bits // 8)
+    assert not count * bits % 8 or data[-1] >> count * bits % 8 == 0
+    codes = [data[at * bits // 8] >> at * bits % 8 & (2**bits - 1) for at in range(count)]
+    return np.array([spec_number(code, packed) for code in codes], dtype).reshape(shape)
+
+
+@cache
+def spec_number(code: int, packed: str) -> float:
+    """The number of a code, by the table in SPEC.md."""
+    if packed[:3] == "int":
+        half = 2 ** int(packed[3]) // 2
+        return code - 2 * half * (code >= half)
+    if packed[:4] == "uint":
+        return code
+    if packed == "float4e2m1":
+        return [0, 0.5, 1, 1.5, 2, 3, 4, 6][code % 8] * (-1.0) ** (code // 8)
+    if packed == "float8e8m0":
+        return math.nan if code == 0xFF else 2.0 ** (code - 127)
+    e_bits, bias, infinite, nans = {
+        "float8e4m3fn": (4, 7, [], [0x7F, 0xFF]),
+        "float8e4m3fnuz": (4, 8, [], [0x80]),
+        "float8e5m2": (5, 15, [0x7C, 0xFC], [0x7D, 0x7E, 0x7F, 0xFD, 0xFE, 0xFF]),
+        "float8e5m2fnuz": (5, 16, [], [0x80]),
+    }[packed]
+    e, f = divmod(code % 128, 2 ** (7 - e_bits))
+    number = math.inf if code in infinite else 2.0 ** (max(e, 1) - bias) * (f / 2 ** (7 - e_bits) + (e > 0))
+    return math.nan if code in nans else math.copysign(number, 127.5 - code)
 
 
 def same(found: Array, expected: Array) -> bool:
@@ -135,7 +173,11 @@ def test_every_dtype(path: Path, dtype: str) -> None:
         assert all(same(found[name], array) for name, array in tensors.items())
 
 
-PACKED = {"uint4": "uint4", "int4": "int4", "float4e2m1": "float4_e2m1fn", "uint2": "uint2", "int2": "int2"}
+PACKED = {
+    "uint4": "uint4", "int4": "int4", "float4e2m1": "float4_e2m1fn", "uint2": "uint2", "int2": "int2",
+    "float8e4m3fn": "float8_e4m3fn", "float8e4m3fnuz": "float8_e4m3fnuz", "float8e5m2": "float8_e5m2",
+    "float8e5m2fnuz": "float8_e5m2fnuz", "float8e8m0": "float8_e8m0fnu",
+}  # fmt: skip
 """The types that a file packs, and what ml_dtypes calls them."""
 
 
@@ -143,17 +185,19 @@ def packed(**shapes: tuple[int, ...]) -> tuple[Manifest, dict[str, Array], dict[
     """A network of random weights of each type, by names with its name in front: what ml_dtypes and onnx make of it."""
     tensors, stored, parameters = dict[str, Array](), dict[str, bytes](), list[Parameter]()
     for dtype, (name, shape) in itertools.product(PACKED, shapes.items()):
-        codes = np.random.default_rng(1).integers(0, 4 if dtype.endswith("2") else 16, shape, np.uint8)
-        weight = codes.view(getattr(ml_dtypes, PACKED[dtype]))
+        own = getattr(ml_dtypes, PACKED[dtype])
+        count = 256 if dtype.startswith("float8") else 4 if dtype.endswith("t2") else 16
         held = "float32" if dtype.startswith("f") else "int8" if dtype.startswith("i") else "uint8"
-        tensors[f"{dtype}.{name}"] = weight.astype(held)
+        codes = np.random.default_rng(1).integers(0, count, shape, np.uint8)
+        tensors[f"{dtype}.{name}"] = codes.view(own).astype(held)
+        weight = tensors[f"{dtype}.{name}"].astype(own)  # Of several NaNs, ml_dtypes makes one.
         stored[f"{dtype}.{name}"] = numpy_helper.from_array(weight).raw_data
         parameters.append(Parameter(f"{dtype}.{name}", held, shape, False, dtype))
     plain = identities(tensors)
     return replace(plain, version=0, graph=replace(plain.graph, parameters=tuple(parameters))), tensors, stored
 
 
-def test_elements_of_4_and_2_bits_are_packed_as_onnx_does_and_read_again(path: Path) -> None:
+def test_elements_of_8_bits_and_fewer_are_packed_as_onnx_does_and_read_again(path: Path) -> None:
     manifest, tensors, stored = packed(w=(5, 7), none=(3, 0), one=(), row=(8,), large=(2**20 + 3,))
     digest = save(path, manifest, tensors)
     for name, found in read_by_others(path).items():
@@ -171,10 +215,15 @@ def test_elements_of_4_and_2_bits_are_packed_as_onnx_does_and_read_again(path: P
 @pytest.mark.parametrize(
     ("dtype", "number", "message"),
     [
-        ("int4", 8, r"has 8 at \[1, 2\], which is no int4: these are -8, -7, .*, 7; round it, or dequantize\(\)$"),
-        ("uint2", 4, r"has 4 at \[1, 2\], which is no uint2: these are 0, 1, 2, 3; "),
-        ("float4e2m1", 5, r"has 5 at \[1, 2\], which is no float4e2m1: these are -6, -4, -3, -2, -1.5, -1, -0.5, "),
+        ("int4", 8, r"has 8 at \[1, 2\], which is no int4: the nearest is 7; round it, or dequantize\(\)$"),
+        ("uint2", 4, r"has 4 at \[1, 2\], which is no uint2: the nearest is 3; "),
+        ("float4e2m1", 5, r"has 5 at \[1, 2\], which is no float4e2m1: the nearest is 4; "),
         ("float4e2m1", np.nan, r"has nan at \[1, 2\], which is no float4e2m1"),
+        ("float8e4m3fn", 0.1, r"has 0.1 at \[1, 2\], which is no float8e4m3fn: the nearest is 0.101562; "),
+        ("float8e4m3fn", -np.inf, r"has -inf at \[1, 2\], which is no float8e4m3fn"),
+        ("float8e4m3fnuz", -0.0, r"has -0 at \[1, 2\], which is no float8e4m3fnuz: the nearest is 0; "),
+        ("float8e5m2", 57344 * 1.125, r"has 64512 at \[1, 2\], which is no float8e5m2: the nearest is 57344; "),
+        ("float8e8m0", 0, r"has 0 at \[1, 2\], which is no float8e8m0: the nearest is 5.87747e-39; "),
     ],
 )
 @pytest.mark.parametrize("size", [3, 2**18 + 3], ids=["small", "large"])
@@ -187,6 +236,34 @@ def test_a_number_that_a_packed_type_lacks_is_not_saved(
         with pytest.raises(UsageError, match=f"^tensor '{dtype}.w' {message}"):
             save(path, manifest, source)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("dtype", [name for name in PACKED if name.startswith("float")])
+def test_a_float_is_saved_if_ml_dtypes_finds_it_in_the_type(tmp_path: Path, dtype: str) -> None:
+    """Random bits, and the numbers of the type with one of the highest bits of a float32 changed."""
+    rng, own = np.random.default_rng(0), getattr(ml_dtypes, PACKED[dtype])
+    known = np.arange(16 if "4e2" in dtype else 256, dtype=np.uint8).view(own).astype(np.float32).view(np.uint32)
+    near = (known[:, None] ^ (1 << np.arange(32)).astype(np.uint32)).reshape(-1)
+    x = np.concatenate([near, rng.integers(0, 2**32, 200, np.uint32)]).view(np.float32)
+    x = x[~np.isnan(x)]
+    with np.errstate(all="ignore"):
+        kept = x.astype(own).astype(np.float32).view(np.uint32) == x.view(np.uint32)
+    assert 0 < kept.sum() < len(x)
+    value = Parameter("w", "float32", x[kept].shape, False, dtype)
+    assert pack(value, x[kept]).tobytes() == numpy_helper.from_array(x[kept].astype(own)).raw_data
+    for each in x[~kept]:
+        with pytest.raises(UsageError, match=f"which is no {dtype}: "):
+            pack(Parameter("w", "float32", (1,), False, dtype), np.array([each]))
+
+
+def test_a_reader_of_packed_tensors_written_from_the_specification_agrees(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    manifest, tensors, _ = packed(w=(5, 129), one=(), none=(2, 0))
+    save(path, manifest, tensors)
+    _, found = spec_reader(path)
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(np.signbit(found[name])[~np.isnan(array)], np.signbit(array)[~np.isnan(array)])
 
 
 @pytest.mark.parametrize("order", ["<f4", ">f4"])

@@ -266,7 +266,7 @@ def bool_of_7(valid: Forge) -> None:
 
 
 def packed(valid: Forge, shape: list[int], data: bytes, **fields: Any) -> None:
-    """A network with one weight of less than a byte for each element."""
+    """A network with one weight of at most a byte for each element."""
     valid.only("w", "uint8", [len(data)], data)
     valid.manifest["version"] = 4
     valid.graph["parameters"][0].update(
@@ -304,7 +304,32 @@ def bytes_that_are_not_packed(valid: Forge) -> None:
     packed(valid, [4], b"\1\2\3\4")
 
 
-@row("30", "tensor 'w' is packed as 'int3'; a file can pack uint4, int4, float4e2m1, uint2, int2$")
+@row("34", TOO_MANY.replace("2,", "3,").replace("(3,", "(2,", 1))
+def fewer_bytes_than_elements_of_8_bits(valid: Forge) -> None:
+    packed(valid, [3], b"\x21\x03", dtype="float32", packed="float8e4m3fn")
+
+
+@row("34", TOO_MANY.replace("2,", "1,"))
+def more_bytes_than_elements_of_8_bits(valid: Forge) -> None:
+    packed(valid, [1], b"\x21\x03\x00", dtype="float32", packed="float8e5m2")
+
+
+@row("34", TOO_MANY.replace("2,", "3,").replace("(3,", "(12,", 1))
+def floats_of_32_bits_that_are_packed_as_8(valid: Forge) -> None:
+    packed(valid, [3], bytes(12), dtype="float32", packed="float8e5m2")
+
+
+@row("34", "tensor 'w' is packed as float8e8m0, whose dtype is float32, but has dtype uint8$")
+def packed_floats_of_8_bits_of_another_dtype(valid: Forge) -> None:
+    packed(valid, [2], b"\x21\x03", dtype="uint8", packed="float8e8m0")
+
+
+@row("30", "tensor 'w' is packed as 'bfloat16'; a file can pack ")
+def packed_as_bfloat16(valid: Forge) -> None:
+    packed(valid, [1], b"\x21\x03", dtype="float32", packed="bfloat16")
+
+
+@row("30", "tensor 'w' is packed as 'int3'; a file can pack .*, int4, float4e2m1, float8e8m0, uint2, int2$")
 def packed_as_what_is_no_type(valid: Forge) -> None:
     packed(valid, [3], b"\x21\x03", packed="int3")
 
