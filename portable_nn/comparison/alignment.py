@@ -241,14 +241,7 @@ class Alignment(Given):
 
         Each is a value of the first model but for its order of axes, so that what reads it, rightly, seems to part.
         """
-        start = self.other.read_from(name, self.given)
-        read = [each for each in self.other.dependent if each in start]
-        tries = [
-            {mine: wanted}
-            for mine in read
-            for theirs in (self.given[mine].value, *self.one.reads(match.value))
-            if self._is_disordered(mine, theirs) and (wanted := self._fitting(mine, theirs))
-        ]
+        read, tries = self._disordered(name, match)
         for each in (*tries, dict(pair for one in reversed(tries) for pair in one.items())):
             after = {later for mine in each for later in self._after(mine)}
             rest = {key: given for key, given in self.given.items() if key not in after}
@@ -257,6 +250,17 @@ class Alignment(Given):
                 first = min(each, key=read.index)
                 return self._origin(first, each[first])
         return name, match
+
+    def _disordered(self, name: str, match: Match) -> tuple[list[str], list[dict[str, Match]]]:
+        """The given values from which a value is computed, and those among them that have another order, put right."""
+        start = self.other.read_from(name, self.given)
+        read = [each for each in self.other.dependent if each in start]
+        return read, [
+            {mine: wanted}
+            for mine in read
+            for theirs in (self.given[mine].value, *self.one.reads(match.value))
+            if self._is_disordered(mine, theirs) and (wanted := self._fitting(mine, theirs))
+        ]
 
     def _after(self, name: str) -> set[str]:
         """A value of the second model with all that depends on it."""
