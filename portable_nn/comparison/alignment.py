@@ -121,9 +121,14 @@ class Alignment(Given):
                 self.switched.add((name, self.given[name]))
                 self.given[name], self.gaps[name] = match, gap
                 return True
-        return self.is_narrow and any(
-            self._is_after_another(name, each) for each in self.other.read_from(name, self.given) & self.given.keys()
-        )
+        read = self.other.read_from(name, self.given) & self.given.keys() if self.is_narrow else set()
+        if early := {each for each in read if self.given[each] == self.given[name]}:
+            for each in early:  # It is near, as what a product is without its bias may be, but this one is what it is.
+                del self.given[each]
+            self.refused |= early
+            self.gaps.pop(name)
+            return True
+        return any(self._is_after_another(name, each) for each in read)
 
     def _is_after_another(self, name: str, read: str) -> bool:
         """Give another value of the first model in the place of one that is ``read``, if that explains a value."""

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader
+from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic
 
 import portable_nn as pnn
 from portable_nn.comparison.report import as_page, as_text
@@ -389,8 +389,10 @@ def test_outputs_that_no_element_of_an_input_decides_are_compared() -> None:
 
 
 def test_a_model_that_ends_before_the_last_node_of_the_other_parts_there() -> None:
-    layers = [pnn.Input(8), pnn.Dense(6), pnn.Sigmoid(), pnn.Dense(4), pnn.Sigmoid()]
-    whole, short = pnn.Sequential(*layers, seed=0), pnn.Sequential(*layers[:-1], seed=0)
+    short, whole = (
+        pnn.Sequential(pnn.Input(8), pnn.Dense(6), pnn.Sigmoid(), pnn.Dense(4), *[pnn.Sigmoid()] * more, seed=0)
+        for more in (False, True)
+    )
     for one, other, last in ((whole, short, ("sigmoid_2", "dense_2")), (short, whole, ("dense_2", "sigmoid_2"))):
         found = pnn.diff(one, other)
         assert found.verdict == "parted"
@@ -587,6 +589,23 @@ def test_a_narrower_type_is_no_other_function(kind: str, model: ModelProto, tmp_
     back = pnn.diff(change(onnx.load("a.onnx")), "a.onnx", inputs=Drawn().left[0])
     assert (back.verdict, back.partings) == ("same", ())
     assert words in back.reason
+
+
+def test_a_product_whose_bias_is_within_a_step_is_no_other_function(tmp_path: Path) -> None:
+    network = pnn.Sequential(pnn.Input(16), pnn.Dense(16), pnn.ReLU(), pnn.Dense(4), seed=0)
+    for name in network.parameters:
+        if name.endswith("bias"):
+            network.parameters[name][:] = np.linspace(-0.01, 0.01, len(network.parameters[name]))
+    pnn.export_onnx(network, tmp_path / "a.onnx")
+    quantize_dynamic(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    for one, other in (("a.onnx", "b.onnx"), ("b.onnx", "a.onnx")):
+        found = pnn.diff(tmp_path / one, tmp_path / other)
+        assert (found.verdict, found.partings) == ("same", ())
+    model = onnx.load(tmp_path / "b.onnx")
+    put(model, "dense_2.bias", -array(model, "dense_2.bias"))
+    found = pnn.diff(tmp_path / "a.onnx", model)
+    assert found.verdict == "parted"
+    assert found.partings[0].nodes_b[-1].startswith("dense_2")
 
 
 def shorter_steps(model: ModelProto) -> str:
