@@ -9,7 +9,7 @@ from typing import Literal
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Graph, Node
 from portable_nn.operators import FLOATS, infer, operator_of
-from portable_nn.operators.quantised import QUANTISED
+from portable_nn.operators.quantised import FLOATS_TRAIN, QUANTISED
 
 
 def as_place(name: str) -> int | None:
@@ -32,11 +32,10 @@ def head_input(graph: Graph, place: int = -1) -> str:
             left -= 1
             if not left and read in made:
                 return read
-    hint = "its weights are quantised: tune the file of floats, or the network that dequantize() returns; "
-    whole = any(node.operator in QUANTISED for node in graph.nodes)
+    hint = f"{FLOATS_TRAIN}; " if any(node.operator in QUANTISED for node in graph.nodes) else ""
     last = ", ".join(main_nodes(graph)[-3:]) or "there is none"
     raise UsageError(
-        f"until: {hint * whole}there is no linear layer before the output '{graph.outputs[0]}' that a new one could "
+        f"until: {hint}there is no linear layer before the output '{graph.outputs[0]}' that a new one could "
         f"replace (number {place}); a name of a node says where to cut: {last}"
     )
 

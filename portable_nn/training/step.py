@@ -18,6 +18,7 @@ from portable_nn.engines.split import SplitPlan
 from portable_nn.operators import Array, Leaf, NamedArrays, Symbol, constant, lookup, reachable, replay, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.linear.blas import has_threads_to_set
+from portable_nn.operators.quantised import FLOATS_TRAIN, QUANTISED
 from portable_nn.rewrites import DEFAULT, Program, rewritten
 from portable_nn.training.halves import SMALLEST, Halves
 from portable_nn.training.losses import Built, Loss
@@ -123,7 +124,8 @@ class TrainingStep:
         flowing = zip(weights, gradients(outputs, seeds, weights), strict=True)
         found = {weight: gradient for weight, gradient in flowing if gradient is not None}
         if not found:
-            raise UsageError("nothing can be trained: no gradient reaches a trainable parameter")
+            hint = f"; {FLOATS_TRAIN}" if any(node.operator in QUANTISED for node in self.network.graph.nodes) else ""
+            raise UsageError(f"nothing can be trained: no gradient reaches a trainable parameter{hint}")
         return found
 
     def measured(self, plan: Plan | Halves, weight: float) -> list[Measured]:

@@ -88,7 +88,10 @@ def test_a_network_with_measured_ranges(
         floats, path, Calibration(), quant_format=form, activation_type=activations, weight_type=weights,
         per_channel=per_channel,
     )  # fmt: skip
-    check(path, tmp_path)
+    network = check(path, tmp_path)
+    if form == quantization.QuantFormat.QDQ:
+        [note] = [each for each in read_onnx(path).notes if "quantised" in each]
+        assert note.startswith(f"{len(network.dequantize().parameters) - len(network.parameters)} tensors of weights")
 
 
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)

@@ -24,7 +24,8 @@ def quantised(graph: Graph) -> Iterator[str]:
     whole = {each.name for each in graph.parameters if each.dtype not in FLOATS}
     stored = whole | {each.name for each in graph.parameters if not each.trainable}
     read = {name for node in graph.nodes if node.operator in QUANTISED for name in node.inputs if name in whole}
-    read |= {node.inputs[0] for node in graph.nodes if node.operator == "DequantizeLinear"} & stored
+    constants = {node.outputs[0] for node in graph.nodes if node.operator == "Constant"}
+    read |= {node.inputs[0] for node in graph.nodes if node.operator == "DequantizeLinear"} & (stored | constants)
     if read:
         verb = "is" if len(read) == 1 else "are"
         yield (
