@@ -139,7 +139,10 @@ def _compared(
     one, other = _sides(first, second, runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
-    arrays = None if inputs is None else fitted([Value(*port) for port in one.subject.inputs], inputs, one.name)
+    ports = [Value(*port) for port in one.subject.inputs]
+    known = {port.name: inputs[port.name] for port in ports if port.name in inputs} if inputs is not None else {}
+    # A file of examples may have what is right for them as well.
+    arrays = None if inputs is None else fitted(ports, known if len(known) == len(ports) else inputs, one.name)
     left = (*_pair_outputs(one, other), *_other_ends(one, other))
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None

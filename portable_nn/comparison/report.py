@@ -133,6 +133,9 @@ class Diff:
         pairs = tuple(each._replace(a=each.b, b=each.a) for each in self.pairs)
         return replace(self, partings=partings, pairs=pairs, matched=(matched, self.matched[1]))
 
+    def __str__(self) -> str:
+        return as_text(self)
+
     def _repr_html_(self) -> str:
         """The HTML that a notebook shows."""
         return html_of(lambda: as_text(self))

@@ -845,6 +845,16 @@ def test_outputs_that_both_have_are_compared() -> None:
     assert found.notes == ("outputs that one model has alone are left out: 'tanh_1' of A",)
 
 
+def test_a_file_of_examples_may_have_what_is_right_for_them() -> None:
+    network = pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=0)
+    other = pnn.Sequential(pnn.Input(3), pnn.Dense(2), seed=1)
+    x, y = np.ones((4, 3), np.float32), np.zeros(4)
+    found = pnn.diff(network, other, inputs={network.inputs[0].name: x, "y": y})
+    assert str(found).splitlines()[2].startswith("verdict  the same graph with other weights")
+    with pytest.raises(ShapeError, match="'y' is not one of the inputs"):
+        pnn.diff(network, other, inputs={"y": y})
+
+
 def test_given_inputs_decide(tmp_path: Path) -> None:
     """Where all numbers are positive, Relu and Identity are the same."""
     x = pnn.Input(4, name="x")
