@@ -55,6 +55,9 @@ STOPPED: Final = {
 WORST: Final = 20
 """The number of the worst pictures that are drawn."""
 
+FALLING: Final = 0.01
+"""The share of its whole fall by which a loss that is still falling has lately fallen."""
+
 SEEN: Final = "the network had been trained on these data before: it may have seen the examples of the test"
 
 
@@ -411,7 +414,7 @@ def _as_text(
     best = history.best_epoch
     epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
     if best:
-        epochs += f", kept: {best} (smallest validation loss)"
+        epochs += f", kept: {best} (smallest validation loss{_onwards(history)})"
     rows = [
         (name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name], history.held_out))
         for name in figures
@@ -419,6 +422,14 @@ def _as_text(
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
     return fields([("epochs", epochs), *rows, *more.items(), *files])
+
+
+def _onwards(history: History) -> str:
+    """A hint where the validation loss was still falling: in the last tenth of the epochs by 1 % of its whole fall."""
+    losses = history["val_loss"]
+    is_best = history.stopped == "finished" and history.best_epoch == len(losses) > 1
+    is_falling = is_best and min(losses[: -max(1, len(losses) // 10)]) - losses[-1] > FALLING * (losses[0] - losses[-1])
+    return ", still falling: more --epochs may help" if is_falling else ""
 
 
 def _guessing(accuracy: float | None, measured: Sequence[Any]) -> list[str]:
