@@ -325,7 +325,8 @@ def finish(
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
     ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
-    draw, where there is an epoch to show: the curves, or how the network does on ``pictures`` that were held out;
+    draw, where there is an epoch to show: the curves, or how the network does on ``pictures`` that were held out, for
+    the test if there is one;
     ``source`` is what ``TrainingOptions.source`` said of the file; ``tested`` are examples that training has not seen.
 
     Raises ``PortableNNError`` at the end where pictures could not be used.
@@ -338,7 +339,8 @@ def finish(
     note_trained(network.metadata, source)
     with printer.going_on():
         checkpoints.note(network.save(out))
-    drawn = _drawn(printer, network, history, plot, pictures)
+    shown = tested if isinstance(tested, list) else pictures.held_out if pictures else ()
+    drawn = _drawn(printer, network, history, plot, shown)
     if drawn:
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     out = printer.placed(out)
@@ -354,9 +356,8 @@ def finish(
         **said(network),
         **({"plot": str(drawn)} if drawn else {}),
     }
-    measured = pictures.measured if pictures else ()
     text = _as_text(history, figures, said(network), out, drawn)
-    printer.notes(_guessing(figures.get("val_accuracy"), measured))
+    printer.notes(_guessing(figures.get("val_accuracy"), pictures.measured if pictures else ()))
     if tested is not None:
         found = evaluated(network, tested, None, ModelOptions(engine="numpy", strict=False))
         printer.notes([*found.notes, *[SEEN] * known_before(network.metadata, source)])
@@ -374,14 +375,14 @@ def finish(
 
 
 def _drawn(
-    printer: Printer, network: Network, history: History, plot: Path | None, pictures: Told | None
+    printer: Printer, network: Network, history: History, plot: Path | None, held_out: Sequence[Labelled]
 ) -> Path | None:
     """The picture, drawn: the curves, or how the network does on pictures that were held out; ``None`` without one."""
     from portable_nn.training.curves import draw_curves
 
     with printer.going_on():
-        if plot and history.rows and pictures and pictures.held_out:
-            draw_sheet(network, plot, pictures.held_out)
+        if plot and history.rows and held_out:
+            draw_sheet(network, plot, held_out)
         else:
             draw_curves(history, plot)
     return printer.placed(plot) if plot and history.rows else None
