@@ -171,8 +171,8 @@ class TrainingOptions:
     preprocess: Annotated[
         Prepare | None,
         typer.Option(
-            help="Find digits in photographs, or use the numbers unchanged.  [default: digits, if the data look like "
-            "digits]",
+            help="Find digits in photographs, or use numbers unchanged and only scale pictures.  [default: digits, if "
+            "the data look like digits]",
         ),
     ] = None
     validation: Annotated[
@@ -226,12 +226,12 @@ class TrainingOptions:
         """The CSV file of --plot."""
         return self.plot if self.plot and self.plot.suffix.lower() == CSV else None
 
-    def is_folder(self, data: Path, arrays: ArrayNames) -> bool:
+    def is_folder(self, data: Path, arrays: ArrayNames, preprocess: Prepare | None = None) -> bool:
         """True if the data are a folder of pictures. Raises ``UsageError`` for options that do not go with that."""
         from portable_nn.data.expanding import is_folder
 
         found = is_folder(data)
-        for flag, given in {**vars(arrays), "labels": self.labels, "preprocess": self.preprocess}.items():
+        for flag, given in {**vars(arrays), "labels": self.labels, "preprocess": preprocess}.items():
             if found and given:
                 why = "its folders name the classes, and how pictures are prepared is part of the model"
                 raise UsageError(f"--{flag} is not for a folder of pictures: {why}")

@@ -57,7 +57,8 @@ def command(
     """Fine-tune a model on your data.
 
     A folder of pictures has a subfolder for each class, named after it. If the model lacks one of these classes, its
-    last linear layer is replaced by a new one. --plot draws the worst of the held-out pictures.
+    last linear layer is replaced by a new one. --plot draws the worst of the held-out pictures (those of --test, if
+    given).
 
     With --inputs and --target, DATA is a file with named arrays of any size, as for train; the network may then also
     predict numbers.
@@ -73,7 +74,7 @@ def command(
     from portable_nn.recipes.pictures import tune_pictures
     from portable_nn.recipes.tuning import class_count, table_examples, tune_classifier
 
-    named, is_folder = arrays.options(), training.is_folder(data, arrays)
+    named, is_folder = arrays.options(), training.is_folder(data, arrays, training.preprocess)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     network, notes = with_any_batch(open_network(model))
     printer.notes(notes)

@@ -135,7 +135,7 @@ def test_arrays_of_pictures(run, tmp_path: Path, form: str) -> None:
         (("train", "cnn", "photos", "--standardise"), "--standardise is for rows of numbers, and these are pictures"),
         (("train", "cnn", "photos", "--target", "l.csv"), "--target is not for a folder of pictures"),
         (("tune", "digits", "photos", "--target", "l.csv"), "--target is not for a folder of pictures"),
-        (("train", "cnn", "photos", "--preprocess", "none"), "--preprocess is not for a folder of pictures"),
+        (("train", "64-2", "photos", "--preprocess", "digits"), "preprocess digits is for rows of 784 pixels"),
         (("train", "cnn", "photos", "--labels", "ab"), "--labels is not for a folder of pictures"),
         (("tune", "digits", "photos", "--preprocess", "none"), "--preprocess is not for a folder of pictures"),
         (("tune", "digits", "photos", "--labels", "ab"), "--labels is not for a folder of pictures"),
