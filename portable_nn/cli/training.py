@@ -27,7 +27,7 @@ from portable_nn.core.text import fields, grouped, percent, quantity, size
 
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
-    from portable_nn.data.frames import Dialect, Frame
+    from portable_nn.data.frames import Frame
     from portable_nn.data.given import Examples, Labelled
     from portable_nn.data.stored import Stored
     from portable_nn.network import Network
@@ -156,8 +156,7 @@ def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
 
     found = standing(folder)
     of = epochs or found.epochs
-    done = found.epoch > of
-    place = f"all {of} epochs are done" if done else f"epoch {found.epoch} of {of}, batch {found.batch}"
+    place = f"all {of} epochs are done" if found.epoch > of else f"epoch {found.epoch} of {of}, batch {found.batch}"
     printer.note(f"resuming {found.path}: {place}")
 
 
@@ -243,12 +242,6 @@ class TrainingOptions:
 
         rest, tested = divided(labelled_pictures(folder), self.test, self.seed, "test")
         return rest, tested or None
-
-    def dataset(self, path: Path, labels: Path | None, width: int | None, dialect: Dialect) -> Dataset:
-        """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
-        from portable_nn.data.dataset import read_dataset
-
-        return read_dataset(path, labels, width=width, dialect=dialect)
 
     def apart(self, data: Apart, path: Path, *names: Sequence[str]) -> tuple[Apart, Tested]:
         """The examples to train on, and those to evaluate the network on at the end."""
@@ -339,13 +332,13 @@ def finish(
     note_trained(network.metadata, source)
     with printer.going_on():
         checkpoints.note(network.save(out))
-    shown = tested if isinstance(tested, list) else pictures.held_out if pictures else ()
-    drawn = _drawn(printer, network, history, plot, shown)
+    drawn = _drawn(
+        printer, network, history, plot, tested if isinstance(tested, list) else pictures.held_out if pictures else ()
+    )
     if drawn:
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     out = printer.placed(out)
-    if figures is None:
-        figures = _figures(history)
+    figures = _figures(history) if figures is None else figures
     data = {
         "model": str(out),
         "epochs": len(history.rows),
@@ -366,9 +359,8 @@ def finish(
     printer.result(text, data)
     if history.stopped == "interrupted":
         saved = f"the best epoch so far, {history.best_epoch}" if history.best_epoch else "the last weights"
-        resumed = f"--resume goes on from {checkpoints.folder}"
-        onwards = resumed if checkpoints.checkpoint else "without --checkpoint it cannot be resumed"
-        printer.note(f"stopped by Ctrl-C; saved: {saved}; {onwards}")
+        resumed = checkpoints.checkpoint and f"--resume goes on from {checkpoints.folder}"
+        printer.note(f"stopped by Ctrl-C; saved: {saved}; {resumed or 'without --checkpoint it cannot be resumed'}")
         raise typer.Exit(INTERRUPTED)
     if pictures and pictures.left_out:
         raise PortableNNError(pictures.left_out)

@@ -70,6 +70,7 @@ def command(
     """
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static
+    from portable_nn.data.dataset import read_dataset
     from portable_nn.opening import open_network
     from portable_nn.recipes.pictures import tune_pictures
     from portable_nn.recipes.tuning import class_count, table_examples, tune_classifier
@@ -98,7 +99,9 @@ def command(
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
-        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.given())
+        examples = read_dataset(
+            data, arrays.file, width=None if shape is None else math.prod(shape), dialect=dialect.given()
+        )
     examples, tested = training.apart(examples, data)
     width = static(network.types[network.graph.outputs[0]].shape[-1:])
     if not until and width and 0 < class_count(examples.y) < width[0]:
