@@ -36,11 +36,6 @@ EXAMPLES = (
 )
 
 
-def _check_order(layers: str, data: Path) -> None:
-    if Path(layers).is_file():
-        raise UsageError(f"LAYERS stands before DATA: portable-nn train {data} {layers}")
-
-
 def command(
     printer: Printer,
     layers: Annotated[
@@ -96,14 +91,16 @@ def command(
 
     A folder of pictures has a subfolder for each class, named after it. 784-200-3 scales the pictures to 28x28 in grey,
     3072 to 32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network for a folder or arrays of
-    pictures, which are varied each time; 784-cnn-10 sets their size. With a folder, --plot draws the worst of the
-    held-out pictures instead of the curves.
+    pictures, which are varied each time; 784-cnn-10 sets their size. In folders 0 to 9, pictures for 784 inputs are
+    digits: each is cropped and centred, and predict finds digits in photographs. With a folder, --plot draws the worst
+    of the held-out pictures (those of --test, if given) instead of the curves.
 
     Ctrl-C stops the training and saves the network with the weights of the best epoch so far (cnn, or no validation:
     the last). With --checkpoint, an interrupted command goes on with --resume, and ends with the same bytes as without
     the interruption.
     """
-    _check_order(layers, data)
+    if Path(layers).is_file():
+        raise UsageError(f"LAYERS stands before DATA: portable-nn train {data} {layers}")
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
     is_cnn = "cnn" in layers.split("-")
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
@@ -123,8 +120,9 @@ def command(
         trained, tested = _on_examples(layers, data, arrays.file, dialect, activation, standardise, training, options)
     pictures, figures = getattr(trained, "pictures", None), getattr(trained, "figures", None)
     printer.notes(getattr(pictures or trained, "notes", ()))
-    rest = (figures, training.picture, source, tested, pictures)
-    finish(printer, trained.network, trained.history, out, checkpoints, *rest)
+    finish(
+        printer, trained.network, trained.history, out, checkpoints, figures, training.picture, source, tested, pictures
+    )
 
 
 def _on_pictures(
@@ -137,7 +135,7 @@ def _on_pictures(
     options: dict[str, Any],
 ) -> tuple[Any, Tested]:
     """Train on a folder of pictures, or on arrays of them."""
-    from portable_nn.data.dataset import Dataset
+    from portable_nn.data.dataset import Dataset, read_dataset
     from portable_nn.data.expanding import is_folder
     from portable_nn.recipes.arrays import named_arrays
     from portable_nn.recipes.pictures import train_pictures
@@ -153,7 +151,9 @@ def _on_pictures(
         pictures = Dataset(found[0], found[1][:])
     else:
         first = layers.split("-")[0]
-        examples = training.dataset(data, arrays.file, int(first) if first.isdecimal() else None, dialect.given())
+        examples = read_dataset(
+            data, arrays.file, width=int(first) if first.isdecimal() else None, dialect=dialect.given()
+        )
         pictures, tested = training.apart(examples, data)
     return train_pictures(layers, pictures, activation=activation or "relu", **options), tested
 
@@ -169,7 +169,7 @@ def _on_examples(
     options: dict[str, Any],
 ) -> tuple[Any, Tested]:
     """Train on rows of numbers, each with its label."""
-    from portable_nn.data.dataset import kind_of
+    from portable_nn.data.dataset import kind_of, read_dataset
     from portable_nn.recipes.classifier import parse_layers, train_classifier
 
     if "auto" in layers:
@@ -179,7 +179,7 @@ def _on_examples(
         )
     sizes = parse_layers(layers)
     try:
-        examples = training.dataset(data, labels, sizes[0], dialect.given())
+        examples = read_dataset(data, labels, width=sizes[0], dialect=dialect.given())
     except DataError as error:
         if kind_of(data) != "csv":
             raise

@@ -27,7 +27,7 @@ from portable_nn.core.text import fields, grouped, percent, quantity, size
 
 if TYPE_CHECKING:
     from portable_nn.data.dataset import Dataset
-    from portable_nn.data.frames import Dialect, Frame
+    from portable_nn.data.frames import Frame
     from portable_nn.data.given import Examples, Labelled
     from portable_nn.data.stored import Stored
     from portable_nn.network import Network
@@ -54,6 +54,9 @@ STOPPED: Final = {
 
 WORST: Final = 20
 """The number of the worst pictures that are drawn."""
+
+FALLING: Final = 0.01
+"""The share of its whole fall by which a loss that is still falling has lately fallen."""
 
 SEEN: Final = "the network had been trained on these data before: it may have seen the examples of the test"
 
@@ -153,8 +156,7 @@ def announce(printer: Printer, folder: Path, epochs: int | None) -> None:
 
     found = standing(folder)
     of = epochs or found.epochs
-    done = found.epoch > of
-    place = f"all {of} epochs are done" if done else f"epoch {found.epoch} of {of}, batch {found.batch}"
+    place = f"all {of} epochs are done" if found.epoch > of else f"epoch {found.epoch} of {of}, batch {found.batch}"
     printer.note(f"resuming {found.path}: {place}")
 
 
@@ -168,8 +170,8 @@ class TrainingOptions:
     preprocess: Annotated[
         Prepare | None,
         typer.Option(
-            help="Find digits in photographs, or use the numbers unchanged.  [default: digits, if the data look like "
-            "digits]",
+            help="Find digits in photographs, or use numbers unchanged and only scale pictures.  [default: digits, if "
+            "the data look like digits]",
         ),
     ] = None
     validation: Annotated[
@@ -223,12 +225,12 @@ class TrainingOptions:
         """The CSV file of --plot."""
         return self.plot if self.plot and self.plot.suffix.lower() == CSV else None
 
-    def is_folder(self, data: Path, arrays: ArrayNames) -> bool:
+    def is_folder(self, data: Path, arrays: ArrayNames, preprocess: Prepare | None = None) -> bool:
         """True if the data are a folder of pictures. Raises ``UsageError`` for options that do not go with that."""
         from portable_nn.data.expanding import is_folder
 
         found = is_folder(data)
-        for flag, given in {**vars(arrays), "labels": self.labels, "preprocess": self.preprocess}.items():
+        for flag, given in {**vars(arrays), "labels": self.labels, "preprocess": preprocess}.items():
             if found and given:
                 why = "its folders name the classes, and how pictures are prepared is part of the model"
                 raise UsageError(f"--{flag} is not for a folder of pictures: {why}")
@@ -240,12 +242,6 @@ class TrainingOptions:
 
         rest, tested = divided(labelled_pictures(folder), self.test, self.seed, "test")
         return rest, tested or None
-
-    def dataset(self, path: Path, labels: Path | None, width: int | None, dialect: Dialect) -> Dataset:
-        """The examples in a file, each of ``width`` numbers if that is known; others as ``read_dataset`` has them."""
-        from portable_nn.data.dataset import read_dataset
-
-        return read_dataset(path, labels, width=width, dialect=dialect)
 
     def apart(self, data: Apart, path: Path, *names: Sequence[str]) -> tuple[Apart, Tested]:
         """The examples to train on, and those to evaluate the network on at the end."""
@@ -322,7 +318,8 @@ def finish(
     """Save the network and print how the training went; exit as interrupted after Ctrl-C.
 
     ``figures`` are by default the losses and metrics of the epoch whose weights were kept; ``plot`` is the picture to
-    draw, where there is an epoch to show: the curves, or how the network does on ``pictures`` that were held out;
+    draw, where there is an epoch to show: the curves, or how the network does on ``pictures`` that were held out, for
+    the test if there is one;
     ``source`` is what ``TrainingOptions.source`` said of the file; ``tested`` are examples that training has not seen.
 
     Raises ``PortableNNError`` at the end where pictures could not be used.
@@ -335,12 +332,13 @@ def finish(
     note_trained(network.metadata, source)
     with printer.going_on():
         checkpoints.note(network.save(out))
-    drawn = _drawn(printer, network, history, plot, pictures)
+    drawn = _drawn(
+        printer, network, history, plot, tested if isinstance(tested, list) else pictures.held_out if pictures else ()
+    )
     if drawn:
         checkpoints.note(hashlib.sha256(drawn.read_bytes()).hexdigest())
     out = printer.placed(out)
-    if figures is None:
-        figures = _figures(history)
+    figures = _figures(history) if figures is None else figures
     data = {
         "model": str(out),
         "epochs": len(history.rows),
@@ -351,9 +349,8 @@ def finish(
         **said(network),
         **({"plot": str(drawn)} if drawn else {}),
     }
-    measured = pictures.measured if pictures else ()
     text = _as_text(history, figures, said(network), out, drawn)
-    printer.notes(_guessing(figures.get("val_accuracy"), measured))
+    printer.notes(_guessing(figures.get("val_accuracy"), pictures.measured if pictures else ()))
     if tested is not None:
         found = evaluated(network, tested, None, ModelOptions(engine="numpy", strict=False))
         printer.notes([*found.notes, *[SEEN] * known_before(network.metadata, source)])
@@ -362,23 +359,22 @@ def finish(
     printer.result(text, data)
     if history.stopped == "interrupted":
         saved = f"the best epoch so far, {history.best_epoch}" if history.best_epoch else "the last weights"
-        resumed = f"--resume goes on from {checkpoints.folder}"
-        onwards = resumed if checkpoints.checkpoint else "without --checkpoint it cannot be resumed"
-        printer.note(f"stopped by Ctrl-C; saved: {saved}; {onwards}")
+        resumed = checkpoints.checkpoint and f"--resume goes on from {checkpoints.folder}"
+        printer.note(f"stopped by Ctrl-C; saved: {saved}; {resumed or 'without --checkpoint it cannot be resumed'}")
         raise typer.Exit(INTERRUPTED)
     if pictures and pictures.left_out:
         raise PortableNNError(pictures.left_out)
 
 
 def _drawn(
-    printer: Printer, network: Network, history: History, plot: Path | None, pictures: Told | None
+    printer: Printer, network: Network, history: History, plot: Path | None, held_out: Sequence[Labelled]
 ) -> Path | None:
     """The picture, drawn: the curves, or how the network does on pictures that were held out; ``None`` without one."""
     from portable_nn.training.curves import draw_curves
 
     with printer.going_on():
-        if plot and history.rows and pictures and pictures.held_out:
-            draw_sheet(network, plot, pictures.held_out)
+        if plot and history.rows and held_out:
+            draw_sheet(network, plot, held_out)
         else:
             draw_curves(history, plot)
     return printer.placed(plot) if plot and history.rows else None
@@ -411,7 +407,7 @@ def _as_text(
     best = history.best_epoch
     epochs = f"{len(history.rows)}{STOPPED[history.stopped].format(len(history.rows) - (best or 0))}"
     if best:
-        epochs += f", kept: {best} (smallest validation loss)"
+        epochs += f", kept: {best} (smallest validation loss{_onwards(history)})"
     rows = [
         (name.replace("val_", "validation ").replace("_", " "), _figure(name, figures[name], history.held_out))
         for name in figures
@@ -419,6 +415,14 @@ def _as_text(
     made = [("saved", out), *([("drawn", drawn)] if drawn else [])]
     files = [(done, f"{path} ({size(path.stat().st_size)})") for done, path in made]
     return fields([("epochs", epochs), *rows, *more.items(), *files])
+
+
+def _onwards(history: History) -> str:
+    """A hint where the validation loss was still falling: in the last tenth of the epochs by 1 % of its whole fall."""
+    losses = history["val_loss"]
+    is_best = history.stopped == "finished" and history.best_epoch == len(losses) > 1
+    is_falling = is_best and min(losses[: -max(1, len(losses) // 10)]) - losses[-1] > FALLING * (losses[0] - losses[-1])
+    return ", still falling: more --epochs may help" if is_falling else ""
 
 
 def _guessing(accuracy: float | None, measured: Sequence[Any]) -> list[str]:

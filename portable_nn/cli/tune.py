@@ -57,7 +57,8 @@ def command(
     """Fine-tune a model on your data.
 
     A folder of pictures has a subfolder for each class, named after it. If the model lacks one of these classes, its
-    last linear layer is replaced by a new one. --plot draws the worst of the held-out pictures.
+    last linear layer is replaced by a new one. --plot draws the worst of the held-out pictures (those of --test, if
+    given).
 
     With --inputs and --target, DATA is a file with named arrays of any size, as for train; the network may then also
     predict numbers.
@@ -69,11 +70,12 @@ def command(
     """
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static
+    from portable_nn.data.dataset import read_dataset
     from portable_nn.opening import open_network
     from portable_nn.recipes.pictures import tune_pictures
     from portable_nn.recipes.tuning import class_count, table_examples, tune_classifier
 
-    named, is_folder = arrays.options(), training.is_folder(data, arrays)
+    named, is_folder = arrays.options(), training.is_folder(data, arrays, training.preprocess)
     options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
     network, notes = with_any_batch(open_network(model))
     printer.notes(notes)
@@ -97,7 +99,9 @@ def command(
     if network.inputs[0].columns:
         examples = table_examples(network, str(data), dialect.given())
     else:
-        examples = training.dataset(data, arrays.file, None if shape is None else math.prod(shape), dialect.given())
+        examples = read_dataset(
+            data, arrays.file, width=None if shape is None else math.prod(shape), dialect=dialect.given()
+        )
     examples, tested = training.apart(examples, data)
     width = static(network.types[network.graph.outputs[0]].shape[-1:])
     if not until and width and 0 < class_count(examples.y) < width[0]:

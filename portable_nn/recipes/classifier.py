@@ -236,8 +236,9 @@ def _check_examples(data: Dataset, width: int) -> Array:
     """The examples as rows ``(n, width)`` float32."""
     x = np.asarray(data.x, np.float32).reshape(len(data.x), -1)
     if x.shape[1] != width:
-        units, numbers = quantity(width, "unit"), quantity(x.shape[1], "number")
-        raise UsageError(f"the first layer has {units}, but an example has {numbers}")
+        raise UsageError(
+            f"the first layer has {quantity(width, 'unit')}, but an example has {quantity(x.shape[1], 'number')}"
+        )
     return check_finite(x)
 
 
@@ -260,16 +261,19 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
         y = y.argmax(axis=1)
     y = y.reshape(len(y), -1)
     if y.shape[1] != 1:
-        labels = quantity(y.shape[1], "number")
-        raise UsageError(f"the last layer has {quantity(count, 'unit')}, but each example is labelled by {labels}")
+        raise UsageError(
+            f"the last layer has {quantity(count, 'unit')}, but each example is labelled by "
+            f"{quantity(y.shape[1], 'number')}"
+        )
     y = whole(y) if y.dtype.kind == "f" else y
     values, numbers = np.unique(y[:, 0], return_inverse=True)
     if values.dtype.kind in "bui" and values[0] >= 0 and values[-1] < count:
         return y[:, 0].astype(np.int64), [str(number) for number in range(count)]
     if len(values) != count:
         some = ", ".join(map(str, values[:5])) + (", …" if len(values) > 5 else "")
-        units = quantity(count, "unit")
-        raise UsageError(f"the last layer has {units}, but the data have {quantity(len(values), 'class')}: {some}")
+        raise UsageError(
+            f"the last layer has {quantity(count, 'unit')}, but the data have {quantity(len(values), 'class')}: {some}"
+        )
     return numbers.astype(np.int64), [str(value) for value in values]
 
 

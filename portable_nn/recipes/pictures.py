@@ -34,6 +34,7 @@ from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.checks import MAX_SIDE
+from portable_nn.preprocessing.defaults import DIGIT, SHEET
 from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, Preprocessing, ResizeStep
 from portable_nn.recipes.classifier import (
     activation_of,
@@ -45,7 +46,7 @@ from portable_nn.recipes.classifier import (
     hidden_layers,
     last_layers,
 )
-from portable_nn.recipes.digits import LOOKED, digit_steps
+from portable_nn.recipes.digits import DIGITS, LOOKED, PIXELS, digit_steps
 from portable_nn.recipes.table import sizes_of
 from portable_nn.recipes.tuning import adapted, class_count, loss_of_tuning
 from portable_nn.training.history import History
@@ -139,7 +140,9 @@ def train_pictures(
             ``(n, height, width)``, in grey, or with three colours as the last axis or the one after the first.
         labels: the names of the classes of arrays.
         preprocess: ``none`` takes the numbers of arrays as they are. Otherwise they are pixels, 0 to 255; ``digits``,
-            for pictures of 28x28, is as ``train_classifier`` takes it.
+            for pictures of 28x28, is as ``train_classifier`` takes it. Of a folder, ``digits`` brings the drawing in
+            each picture, dark or light, to the size and the middle that MNIST's have; it is the default for pictures of
+            28x28 in the classes 0 to 9. With ``none`` pictures are only scaled.
         validation: the share of the pictures, drawn at random within each class of a folder, that is held out; 0 for
             none.
 
@@ -159,10 +162,11 @@ def train_pictures(
     size, *units, count = sizes_of(parts[::2] if is_cnn else parts)
     if isinstance(data, Dataset):
         shape, steps, names, examples = _of_arrays(data, count, validation, seed, preprocess)
-    elif labels or preprocess:
-        raise UsageError("labels and preprocess are for arrays: pictures of a folder have its names, and are prepared")
+    elif labels:
+        raise UsageError("labels are for arrays: pictures of a folder have its names")
     else:
-        shape, steps, names, examples = _of_folder(data, size, validation, seed)
+        shape, steps, names, examples = _of_folder(data, size, validation, seed, preprocess)
+        preprocess = None  # Whatever it says, these are pixels.
     _check_sizes(size, count, shape, names)
     check_labels(labels, len(names), "unit", " of the last layer, one each")
     first: list[Layer] = [] if preprocess == "none" else [Rescaling(1 / 127.5, -1)]
@@ -292,15 +296,21 @@ def _divided(x: Stored, y: Array, validation: float, seed: int) -> tuple[tuple[A
     return (learned.of(x), held.of(x)), [each.of(as_stored(y, "y"))[:] for each in (learned, held)]
 
 
-def _of_folder(folder: str | Path | Sequence[Labelled], size: int | None, validation: float, seed: int) -> _Source:
+def _of_folder(
+    folder: str | Path | Sequence[Labelled], size: int | None, validation: float, seed: int, preprocess: Prepare | None
+) -> _Source:
     files = divided(_pictures(folder), validation, seed)
     names = classes_of(files)
-    shape = _shape_in(size, files[0])
-    steps = _steps_for(shape)
+    shape = _shape_in(PIXELS if size is None and preprocess == "digits" else size, files[0])
+    are_digits = tuple(names) == DIGITS and preprocess is None
+    asked: Prepare = "digits" if are_digits and math.prod(shape) == PIXELS else preprocess or "none"
+    steps = digit_steps(np.empty((1, *shape)), len(names), asked) or _steps_for(shape)
+    made = DIGIT if steps == SHEET else steps  # Who made a folder has cut out each digit.
 
     def read() -> Examples:
-        x, labels, told = _read(files, Taken(shape, steps, "image"))
-        note = f"{steps[1]}, in {'grey' if shape[0] == 1 else 'colour'}"
+        x, labels, told = _read(files, Taken(shape, made, "image"))
+        note = f"{made[-1]}, in {'grey' if shape[0] == 1 else 'colour'}"
+        note += "; --preprocess digits finds digits in photographs" * (are_digits and asked == "none")
         return x, classes(labels, len(names), 0)[0], told._replace(notes=[*told.notes, note])
 
     return _Source(shape, steps, names, read)

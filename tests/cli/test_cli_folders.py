@@ -11,6 +11,7 @@ from drawn import idx
 from PIL import Image
 
 import portable_nn as pnn
+from portable_nn.evaluation import picture
 
 CNN = ("train", "cnn", "photos", "--rate", "0.01", "--validation", "0.2")
 
@@ -72,6 +73,21 @@ def test_pictures_that_training_never_sees_are_tested_on(run, tmp_path: Path, ph
     assert run(*CNN, "--out", "n.safetensors", "--test", "0.99").err.startswith("error: test of 0.99 leaves nothing")
 
 
+@pytest.mark.parametrize("validation", ["0.25", "0"])
+def test_the_pictures_that_are_drawn_are_those_of_the_test(run, monkeypatch, photos: Path, validation: str) -> None:
+    drawn = []
+    monkeypatch.setattr(
+        picture, "sheet", lambda found, title, draw=picture.sheet: drawn.append(found) or draw(found, title)
+    )
+    options = ("--epochs", "1", "--validation", validation, "--test", "0.3", "--format", "json")
+    for command in (("train", "cnn"), ("tune", "train.npz")):
+        out = ("--out", f"{command[0]}.npz", "--plot", f"{command[0]}.png")
+        found = run(*command, "photos", *out, *options).json["test"]
+        assert found["examples"] == 6
+        assert found["loss"] == pytest.approx(drawn.pop().as_json()["loss"], rel=1e-5)
+    assert not drawn
+
+
 def test_accuracy_has_its_number_of_pictures_and_a_guess_is_called_one(run, photos: Path) -> None:
     out, err = run(*CNN, "--out", "m.safetensors", "--epochs", "1")[1:]
     assert " of 4 held out\n" in out
@@ -119,7 +135,7 @@ def test_arrays_of_pictures(run, tmp_path: Path, form: str) -> None:
         (("train", "cnn", "photos", "--standardise"), "--standardise is for rows of numbers, and these are pictures"),
         (("train", "cnn", "photos", "--target", "l.csv"), "--target is not for a folder of pictures"),
         (("tune", "digits", "photos", "--target", "l.csv"), "--target is not for a folder of pictures"),
-        (("train", "cnn", "photos", "--preprocess", "none"), "--preprocess is not for a folder of pictures"),
+        (("train", "64-2", "photos", "--preprocess", "digits"), "preprocess digits is for rows of 784 pixels"),
         (("train", "cnn", "photos", "--labels", "ab"), "--labels is not for a folder of pictures"),
         (("tune", "digits", "photos", "--preprocess", "none"), "--preprocess is not for a folder of pictures"),
         (("tune", "digits", "photos", "--labels", "ab"), "--labels is not for a folder of pictures"),

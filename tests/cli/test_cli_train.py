@@ -18,6 +18,7 @@ import portable_nn as pnn
 from portable_nn.catalog import SHIPPED
 from portable_nn.cli import _command, steps, train
 from portable_nn.cli.tables import TableOptions
+from portable_nn.cli.training import STOPPED, _as_text
 from portable_nn.core import names
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.models.recipes import Digits, Trained
@@ -112,6 +113,29 @@ def test_early_stopping(run, flowers_csv):
     assert (found["epochs"], found["stopped"], found["best_epoch"]) == (3, "early", 1)
     text = "epochs               3, stopped early after 2 without improvement, kept: 1 (smallest validation loss)\n"
     assert run(*FLOWERS, *options, "--force").out.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_falling"),
+    [
+        ([3.0, 2.0, 1.0], True),
+        ([1.0, -1.0, -2.0], True),
+        ([3.0, 1.0, 0.999], False),
+        ([1.0], False),
+        ([3.0, 1.0, 2.0], False),
+        ([2.0, 1.005, *np.linspace(1.5, 1.0, 18)], False),
+        ([2.0, 1.05, *np.linspace(1.5, 1.0, 18)], True),
+    ],
+    ids=["falls", "below 0", "hardly falls", "one epoch", "best before", "noise", "a long one"],
+)
+def test_where_the_loss_still_fell_more_epochs_are_proposed(losses: list[float], is_falling: bool) -> None:
+    """The last tenth of the epochs, at least one, is compared with the best before."""
+    rows = [{"epoch": float(number), "val_loss": loss} for number, loss in enumerate(losses, 1)]
+    best = int(np.argmin(losses)) + 1
+    for stopped, hints in (("finished", is_falling), ("interrupted", False)):
+        text = _as_text(History(rows, stopped, best), {}, {}, Path(__file__), None)
+        hint = ", still falling: more --epochs may help" * hints
+        assert f"{len(rows)}{STOPPED[stopped]}, kept: {best} (smallest validation loss{hint})\n" in text
 
 
 def test_by_default_the_best_epoch_is_kept_and_training_stops_a_fifth_of_the_epochs_later(run, flowers_csv):
@@ -327,7 +351,7 @@ def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
     assert not (tmp_path / "m.safetensors").exists()
     code, out, err = shell(*KEPT, *checkpoints, "--resume")
     assert (code, err.splitlines()[0]) == (0, f"resuming run/checkpoint-{number:08}.safetensors: {where}")
-    assert out.startswith("epochs               4, kept: 4 (smallest validation loss)\n")
+    assert out.startswith("epochs               4, kept: 4 (smallest validation loss, still falling: ")
     assert [(tmp_path / name).read_bytes() for name in ("m.safetensors", "rows.csv")] == wanted
 
 
@@ -340,7 +364,7 @@ def test_resuming_what_is_done(run, flowers_csv):
     lines = more.err.splitlines()
     assert lines[0] == "resuming run/checkpoint-00000008.safetensors: epoch 3 of 3, batch 1"
     assert [line[:12] for line in lines[1:]] == ["epoch 3 of 3"]
-    assert more.out.startswith("epochs               3, kept: 3 (smallest validation loss)\n")
+    assert more.out.startswith("epochs               3, kept: 3 (smallest validation loss, still falling: ")
 
 
 @pytest.mark.long

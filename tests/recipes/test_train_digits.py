@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import portable_nn as pnn
 from portable_nn.catalog import find_model
@@ -18,6 +20,7 @@ from portable_nn.data.no_digits import no_digits
 from portable_nn.preprocessing.defaults import DIGIT, SHEET
 from portable_nn.recipes.classifier import train_classifier
 from portable_nn.recipes.digits import said
+from portable_nn.recipes.pictures import train_pictures
 from portable_nn.recipes.tuning import tune_classifier
 
 RNG = np.random.default_rng(0)
@@ -53,6 +56,64 @@ def test_what_looks_like_digits_is_read_from_photographs(x, y, preprocess, steps
     words = {SHEET: "which finds digits in photographs", DIGIT: "as the pixels do not look like digits"}
     is_said = steps == SHEET or (steps == DIGIT and sizes[-1] == 10)
     assert (words.get(steps, "-") in said(net).get("prepared", "")) == is_said
+
+
+def placed(digit: int, side: int, *, left: int, top: int, room: int, light: bool) -> Image.Image:
+    """A digit of a width in a picture with room at its sides, light on dark or dark on light."""
+    picture = Image.new("L", (side + room, side + room))
+    picture.paste(Image.fromarray(DIGITS[digit]).resize((side, side), Image.Resampling.BICUBIC), (left, top))
+    return picture if light else picture.point(lambda level: 235 - 0.8 * level)
+
+
+def folder_of(path: Path, names: str | list[str]) -> Path:
+    """Twelve pictures of each digit: large and small, anywhere, in either polarity."""
+    rng = np.random.default_rng(1)
+    for digit, name in enumerate(names):
+        (path / name).mkdir(parents=True)
+        for number in range(12):
+            left, top = map(int, rng.integers(0, 60, 2))
+            side = int(rng.integers(28, 90))
+            picture = placed(digit, side, left=left, top=top, room=60, light=number % 2 == 0)
+            picture.save(path / name / f"{number}.png")
+    return path
+
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "names", "preprocess"),
+    [("784-16-10", "0123456789", None), ("784-cnn-10", "0123456789", "digits"), ("auto-16-auto", WORDS, "digits")],
+)
+def test_a_folder_of_digits_gives_a_network_that_reads_photographs(
+    tmp_path: Path, layers: str, names: str | list[str], preprocess: Any
+) -> None:
+    """Of each digit one, dark on paper that a lamp lights from the left; the folder has none so large."""
+    folder = folder_of(tmp_path / "mine", names)
+    options = {**OPTIONS, "epochs": 30 if "cnn" in layers else 60, "validation": 0.5, "preprocess": preprocess}
+    net = train_pictures(layers, folder, **options).network
+    assert net.inputs[0].preprocessing == SHEET
+    assert "which finds digits in photographs" in said(net)["prepared"]
+    assert (net.outputs[0].threshold > 0) == ("unsure" in said(net)) == (names != WORDS)
+    answers = []
+    for digit in range(10):
+        sheet = np.asarray(placed(digit, 200, left=240, top=100, room=400, light=False))
+        photograph = Image.fromarray((sheet * np.linspace(1, 0.6, sheet.shape[1])).astype(np.uint8))
+        answers += list(pnn.predict(net, [photograph]))
+    assert sum(each.label == names[digit] for digit, each in enumerate(answers)) >= 9
+    assert not {each.label for each in answers} - {*names, "?"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "names", "preprocess"),
+    [("784-10", "0123456789", "none"), ("784-10", "abcdefghij", None), ("1024-10", "0123456789", None)],
+)
+def test_other_pictures_of_a_folder_are_only_scaled(tmp_path: Path, layers: str, names: str, preprocess: Any) -> None:
+    folder = folder_of(tmp_path / "mine", names)
+    net, _, told = train_pictures(layers, folder, preprocess=preprocess, **{**OPTIONS, "epochs": 1})
+    assert [type(step).__name__ for step in net.inputs[0].preprocessing] == ["GreyscaleStep", "ResizeStep"]
+    assert net.outputs[0].threshold == 0
+    assert ("--preprocess digits finds digits in photographs" in told.notes[1]) == (layers == "1024-10")
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])

@@ -373,8 +373,9 @@ def test_options_that_do_not_fit(colours: Path, monkeypatch: pytest.MonkeyPatch)
         ({"layers": "785-3"}, "the first layer has 785 units, which is no square of 2 to 8192 pixels"),
         *[({"layers": f"{size}-3"}, "is no square of 2 to 8192 pixels a side") for size in (1, 3, 10**8)],
         ({"layers": "784-4"}, "the last layer has 4 units, but there are 3 classes: blue, green, red"),
+        ({"layers": "64-3", "preprocess": "digits"}, "preprocess digits is for rows of 784 pixels, not of 64 numbers"),
         ({"layers": "9-cnn-3"}, "cnn needs pictures of at least 4x4 pixels"),
-        ({"labels": "abc"}, "labels and preprocess are for arrays"),
+        ({"labels": "abc"}, "labels are for arrays: pictures of a folder have its names"),
         ({"validation": 0.99}, "validation of 0.99 leaves nothing on one side of 30 examples"),
         ({"activation": "swish"}, "activation must be one of"),
     ]:
