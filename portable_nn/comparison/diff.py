@@ -139,10 +139,7 @@ def _compared(
     one, other = _sides(first, second, runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
-    ports = [Value(*port) for port in one.subject.inputs]
-    known = {port.name: inputs[port.name] for port in ports if port.name in inputs} if inputs is not None else {}
-    # A file of examples may have what is right for them as well.
-    arrays = None if inputs is None else fitted(ports, known if len(known) == len(ports) else inputs, one.name)
+    arrays = None if inputs is None else _given_inputs(one, inputs)
     left = (*_pair_outputs(one, other), *_other_ends(one, other))
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
@@ -170,6 +167,13 @@ def _compared(
     if found.one is other:
         result = result.turned(len(found.met.intersection(other.dependent)))
     return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _given_inputs(side: Side, arrays: Mapping[str, Any]) -> Feeds:
+    """The inputs among ``arrays``: a file of examples may have what is right for them as well."""
+    ports = [Value(*port) for port in side.subject.inputs]
+    known = {port.name: arrays[port.name] for port in ports if port.name in arrays}
+    return fitted(ports, known if len(known) == len(ports) else arrays, side.name)
 
 
 def _sides(first: Subject, second: Subject, runtime_b: str | None) -> tuple[Side, Side]:
