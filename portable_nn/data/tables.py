@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,6 +33,9 @@ MAX_LINE = 2**24
 
 UTF_8: Final = "utf-8"
 """The encoding of tables unless another is named."""
+
+_JSON: Final = re.compile(r'\s*(\{\s*("|$)|\[(\s*([\[{"]|$)|[-+.\deE,\s]+\]\s*$))')
+"""The first line of a text that is an object or a list in JSON, and no row of cells."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
@@ -138,12 +142,16 @@ def waiting_for(file: TextIO) -> deque[str] | None:
 def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iterator[str]:
     """The lines of a table; with ``waiting``, those of standard input as soon as they come.
 
-    Raises ``DataError`` for one that never ends, and for bytes that are no text.
+    Raises ``DataError`` for one that never ends, for bytes that are no text, and for JSON.
     """
     number = 0
     try:
         for line in iter(lambda: file.readline(MAX_LINE), "") if waiting is None else _arriving(file, waiting):
             number += 1
+            if number == 1 and _JSON.match(line):
+                raise DataError(
+                    name, "expected CSV, rows of cells with commas between them, with a header or without, found JSON"
+                )
             if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
             yield line
