@@ -7,7 +7,7 @@ import io
 import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -257,20 +257,20 @@ def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layou
         return _Layout(name, delimiter, columns, True, f"a label and {quantity(columns - 1, 'value')}")
     labelled = columns == width + 1
     values = quantity(width, "value")
-    either = f"{values}, or a label and {values}"
-    expected = {width: values, width + 1: f"a label and {values}"}.get(columns, either)
+    expected = {width: values, width + 1: f"a label and {values}"}.get(columns, f"{values}, or a label and {values}")
     return _Layout(name, delimiter, width + labelled, labelled, expected)
 
 
 def _parse(lines: list[Line], layout: _Layout) -> Rows:
     words: dict[str, int] = {}
-    converters: dict[int | str, Callable[[str], Any]] = {}
-    if layout.words:
-        converters[0] = lambda cell: words.setdefault(cell.strip(), len(words))
-    texts = (line for _, line in lines)
     try:
         table = np.loadtxt(
-            texts, delimiter=layout.delimiter, comments=None, quotechar='"', ndmin=2, converters=converters or None
+            (line for _, line in lines),
+            delimiter=layout.delimiter,
+            comments=None,
+            quotechar='"',
+            ndmin=2,
+            converters={0: lambda cell: words.setdefault(cell.strip(), len(words))} if layout.words else None,
         )
     except ValueError as error:
         raise _fault(lines, layout, str(error)) from error

@@ -19,6 +19,12 @@ from portable_nn.preprocessing.steps import (
     TransposeStep,
 )
 
+PIXELS: Final = 784
+"""The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
+
+DIGITS: Final = "0123456789"
+"""The classes of MNIST."""
+
 DIGIT: Final[Preprocessing] = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(28, 20))
 """A photograph or scan of one drawing → (28, 28), 0..255, in the layout of MNIST."""
 
@@ -41,12 +47,10 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
     """
     if squeezed(example_shape) in ((784,), (28, 28)):
         return (*DIGIT, *scaled(largest, BOOK), ReshapeStep(example_shape))
-    if len(example_shape) == 3 and example_shape[0] == 3:
-        _, height, width = example_shape
-        return (ColourStep(), ResizeStep(height, width), *scaled(largest, (1 / 255, 0.0)), TransposeStep((2, 0, 1)))
-    if len(example_shape) == 3 and example_shape[2] == 3:
-        height, width, _ = example_shape
-        return (ColourStep(), ResizeStep(height, width), *scaled(largest, (1 / 255, 0.0)))
+    if len(example_shape) == 3 and 3 in example_shape[::2]:
+        turned = (TransposeStep((2, 0, 1)),) * (example_shape[0] == 3)
+        sides = example_shape[1:] if turned else example_shape[:2]
+        return (ColourStep(), ResizeStep(*sides), *scaled(largest, (1 / 255, 0.0)), *turned)
     raise UsageError(
         f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
         "pictures can be used with (784,), (28, 28), (1, 28, 28), (3, height, width) and (height, width, 3); "

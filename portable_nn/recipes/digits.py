@@ -17,20 +17,14 @@ from portable_nn.data.no_digits import no_digits
 from portable_nn.evaluation.probabilities import probabilities
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.defaults import DIGIT, SHEET
+from portable_nn.preprocessing.defaults import DIGIT, DIGITS, PIXELS, SHEET
 from portable_nn.preprocessing.steps import Preprocessing
-
-PIXELS: Final = 784
-"""The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
 
 UNSURE: Final = "unsure"
 """The entry of the metadata that says what the threshold does."""
 
 MOST: Final = 0.02
 """The share of digits that may be answered with ``"?"``."""
-
-CLASSES: Final = 10
-"""The number of digits."""
 
 UNLIKE: Final = "each picture as one drawing, as the pixels do not look like digits (--preprocess digits finds digits)"
 """How pictures are prepared for a network that tells ten classes apart, whose examples are no digits."""
@@ -54,7 +48,7 @@ def digit_steps(x: Array, classes: int, preprocess: Prepare | None) -> Preproces
         raise UsageError(f"preprocess digits is for rows of {PIXELS} pixels, not of {quantity(x[0].size, 'number')}")
     if x[0].size != PIXELS or preprocess == "none":
         return ()
-    return SHEET if preprocess == "digits" or (classes == CLASSES and look_like_digits(x)) else DIGIT
+    return SHEET if preprocess == "digits" or (classes == len(DIGITS) and look_like_digits(x)) else DIGIT
 
 
 def look_like_digits(x: Array) -> bool:
@@ -73,7 +67,7 @@ def look_like_digits(x: Array) -> bool:
 def reads_digits(network: Network) -> bool:
     """True if a network takes the pixels of digits in photographs, and tells them apart."""
     named = len(network.inputs) == len(network.outputs) == 1 and network.inputs[0].preprocessing == SHEET
-    return named and network.labels == tuple("0123456789")
+    return named and network.labels == tuple(DIGITS)
 
 
 def set_threshold(network: Network, numbers: Array) -> None:
@@ -99,7 +93,7 @@ def set_threshold(network: Network, numbers: Array) -> None:
 def said(network: Network) -> dict[str, str]:
     """In words, how photographs are prepared for a network that reads their digits, and when it is unsure."""
     if not reads_digits(network):
-        is_plain = [info.preprocessing for info in network.inputs] == [DIGIT] and len(network.labels) == CLASSES
+        is_plain = [info.preprocessing for info in network.inputs] == [DIGIT] and len(network.labels) == len(DIGITS)
         return {"prepared": UNLIKE} if is_plain else {}
     unsure = {UNSURE: network.metadata[UNSURE]} if UNSURE in network.metadata else {}
     return {"prepared": "by --preprocess digits, which finds digits in photographs (none leaves it out)", **unsure}
