@@ -55,14 +55,16 @@ FLAGS: Final = {
 }
 """The options of arguments of the library that have other names."""
 
-PICKLE: Final = (
-    ". A pickle may run any code, so it is not read: where you trust it, load it in Python, and write its arrays with "
-    "np.savez('weights.npz', **arrays), or convert the model: from_torch, from_sklearn"
-)
+ARRAYS: Final = "load it in Python, and write its arrays with np.savez('weights.npz', **arrays)"
 """The way out for files that only Python reads."""
 
 HINTS: Final = {
-    **dict.fromkeys((".pkl", ".pickle", ".joblib"), PICKLE),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".joblib"),
+        f". A pickle may run any code, so it is not read: where you trust it, {ARRAYS}, or convert the model: "
+        "from_torch, from_sklearn",
+    ),
+    ".json": f". Lists of JSON become arrays by np.array: {ARRAYS}",
     ".pt2": ". A program of torch.export is read as ONNX: in Python, "
     "torch.onnx.export(torch.export.load(PATH), f='model.onnx') writes it",
 }
@@ -272,7 +274,7 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
             return import_weights(open_network(path), **given)
     found = loads or reader_of(named)
     if found is None:
-        hint = HINTS.get(path.suffix.lower(), "")
+        hint = HINTS.get(path.suffix.lower(), f". If it holds weights, {ARRAYS}")
         raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
     if is_own:
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")

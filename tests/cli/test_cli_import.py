@@ -195,6 +195,8 @@ def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["net.json", "mine.h5"], "Lists of JSON become arrays by np.array: load it in Python, and write its arrays"),
+        (["net.mat", "mine.h5"], "If it holds weights, load it in Python, and write its arrays with np.savez("),
         (["net.npz", "mine.h5"], "--activation (activation) must name the function after each layer but the last"),
         (["net.npz", "mine.h5", "--activation", "gelu"], "'gelu' is not one of 'sigmoid', 'tanh'"),
         (["net.npz", "mine.h5", "--layers", "4-3"], "expected layers of 4-3, found arrays of 4-16-3"),
@@ -211,7 +213,8 @@ def test_a_file_of_layers_that_somebody_trained(run, tmp_path):
 )
 def test_what_is_said_of_a_file_of_layers(run, tmp_path, arguments, message):
     np.savez(tmp_path / "net.npz", W1=np.eye(4, 16), W2=np.eye(16, 3))
-    (tmp_path / "model.onnx").touch()
+    for name in ("model.onnx", "net.json", "net.mat"):
+        (tmp_path / name).touch()
     code, out, err = run("import", *arguments)
     assert code
     assert out == ""
