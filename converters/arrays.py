@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, permutations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
@@ -20,7 +21,7 @@ from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
 from portable_nn.core.names import Function, Prepare
-from portable_nn.core.text import either, quantity, some
+from portable_nn.core.text import quantity, some
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.evaluation.probabilities import softmax
 from portable_nn.format import open_arrays
@@ -105,12 +106,11 @@ def from_arrays(
     >>> np.allclose(network.predict(x), np.tanh(x @ W1 + b1) @ W2 + b2)
     True
     """
-    for option, value, known in ("rows", rows, (*get_args(Rows), None)), ("preprocess", preprocess, get_args(Prepare)):
-        if value not in known:
-            raise UsageError(f"{option} must be {either(map(repr, known))}, not {value!r}")
+    if rows not in (None, *get_args(Rows)):
+        raise UsageError(f"rows must be 'inputs', 'outputs' or None, not {rows!r}")
     parts = _only_reading(_named(arrays), rows)
     functions = _functions(activation, len(parts))
-    network = _network(parts, functions, labels, name, preprocess)
+    network = _network(parts, functions, preprocess, labels, name)
     _compare(network, parts, functions, written_tolerance(network, None, None))
     return network
 
@@ -131,22 +131,27 @@ def _functions(activation: str | Sequence[str], count: int) -> list[str]:
 
 
 def _network(
-    parts: Sequence[_Part], functions: Sequence[str], labels: Sequence[str] | str, name: str, preprocess: str
+    parts: Sequence[_Part],
+    functions: Sequence[str],
+    preprocess: str = "none",
+    labels: Sequence[str] | str = "",
+    name: str = "network",
 ) -> Network:
-    dtype, inputs, pixels = parts[0].weight.dtype, parts[0].weight.shape[1], preprocess == "digits"
-    if pixels and inputs != PIXELS:
+    dtype, inputs = parts[0].weight.dtype, parts[0].weight.shape[1]
+    steps = {"digits": SHEET, "none": ()}[preprocess]
+    if steps and inputs != PIXELS:
         raise UsageError(
             f"--preprocess digits (preprocess) is for {PIXELS} inputs, the pixels of a digit, not {inputs}"
         )
-    made: list[dense.Layer] = [dense.Rescaling(1 / 255)] * pixels
+    made: list[dense.Layer] = [dense.Rescaling(1 / 255)] if steps else []
     for place, (part, function) in enumerate(zip(parts, functions, strict=True), 1):
         initial = {"bias": False} if part.bias is None else {"bias_initial": part.bias}
         made.append(dense.Dense(len(part.weight), weight_initial=part.weight, name=f"dense_{place}", **initial))
         if layer := FORMULAS[function].layer:
             made.append(getattr(dense, layer)())
-    labels = labels or DIGITS * (pixels and len(parts[-1].weight) == len(DIGITS))
+    labels = labels or (DIGITS if steps and len(parts[-1].weight) == len(DIGITS) else "")
     entry = dense.Input(inputs, dtype=dtype.name)
-    network = Sequential(entry, *made, labels=labels, preprocessing=SHEET * pixels, seed=0, name=name)
+    network = Sequential(entry, *made, labels=labels, preprocessing=steps, seed=0, name=name)
     # Float64 is only what numpy happens to compute in: ONNX files are float32 unless told otherwise.
     if dtype == np.float64:
         network.inputs = (replace(network.inputs[0], exported="float32"),)
@@ -156,9 +161,9 @@ def _network(
 def _named(arrays: Sequence[Any] | Mapping[str, Any]) -> dict[str, Array]:
     """The arrays by name, or by place."""
     if not isinstance(arrays, Mapping):
-        arrays = [each for part in arrays for each in (part if isinstance(part, tuple) else [part])]
-    pairs = arrays.items() if isinstance(arrays, Mapping) else ((f"array {n}", a) for n, a in enumerate(arrays, 1))
-    found = {str(name): as_array(array, str(name)) for name, array in pairs}
+        every = (each for part in arrays for each in (part if isinstance(part, tuple) else [part]))
+        arrays = {f"array {n}": array for n, array in enumerate(every, 1)}
+    found = {str(name): as_array(array, str(name)) for name, array in arrays.items()}
     if not found:
         raise UsageError("a network needs at least one weight, and there are no arrays")
     types = {name: array.dtype.name for name, array in found.items()}
@@ -181,20 +186,20 @@ def _listed(values: Mapping[str, object]) -> str:
 def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
     """The one way to read the arrays as layers."""
     ways: tuple[Rows, ...] = ("inputs", "outputs") if rows is None else (rows,)
-    found = {way: list(_readings(arrays, way)) for way in ways}
-    if sum(map(len, found.values())) == 1:
-        return next(reading for readings in found.values() for reading in readings)
+    found = {way: _readings(arrays, way) for way in ways}
+    every = [*chain(*found.values())]
+    if len(every) == 1:
+        return every[0]
     shapes = _listed({name: format_shape(array.shape) for name, array in arrays.items()})
-    if not any(found.values()):
+    if not every:
         how = {
             "inputs": "as x @ W + b, where W is (inputs, outputs)",
             "outputs": "as W @ x + b, where W is (outputs, inputs)",
         }
-        tried = ", or ".join(how[way] for way in ways)
         raise UsageError(
-            f"these arrays are no dense layers one after another, {tried}: {shapes}. A bias comes after its weight, "
-            "or all after all weights if their sizes or the numbers in their names tell them apart, and each layer "
-            "takes as many numbers as the one before it has outputs"
+            f"these arrays are no dense layers one after another, {', or '.join(how[way] for way in ways)}: {shapes}. "
+            "A bias comes after its weight, or all after all weights if their sizes or the numbers in their names tell "
+            "them apart, and each layer takes as many numbers as the one before it has outputs"
         )
     if all(found.values()) and rows is None:
         raise UsageError(
@@ -204,12 +209,12 @@ def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
     raise UsageError(f"an array may be a weight or a bias here: {shapes}. A bias of shape (n,) is no weight")
 
 
-def _readings(arrays: NamedArrays, rows: Rows) -> Iterator[list[_Part]]:
+def _readings(arrays: NamedArrays, rows: Rows) -> list[list[_Part]]:
     """The ways to read arrays as layers: all with biases, or all without; else rows of numbers are the biases."""
     given = list(arrays.values())
     every_second = tuple(bool(place % 2) for place in range(len(given)))
     alike = [(given, each) for each in {every_second, (False,) * len(given)}]
-    yield from _fitting([*alike, *((each, every_second) for each in _paired(arrays))], rows) or _fitting(
+    return _fitting([*alike, *((each, every_second) for each in _paired(arrays))], rows) or _fitting(
         [(given, [array.ndim < 2 for array in given])], rows
     )
 
@@ -226,8 +231,8 @@ def _paired(arrays: NamedArrays) -> Iterator[list[Array]]:
     names, half = list(arrays), len(arrays) // 2
     numbers = [tuple(_NUMBER.findall(name)) for name in names]
     is_said = numbers[:half] == numbers[half:] and len({*numbers}) == half
-    for weights, biases in [(names[:half], names[half:]), (names[half:], names[:half])] * (half > 1):
-        if len(weights) == len(biases) and (is_said or len({arrays[name].size for name in biases}) == half):
+    for weights, biases in permutations((names[:half], names[half:])):
+        if 1 < half == len(names) / 2 and (is_said or len({arrays[name].size for name in biases}) == half):
             yield [arrays[name] for pair in zip(weights, biases, strict=True) for name in pair]
 
 
@@ -250,7 +255,7 @@ def _parts(arrays: Sequence[Array], are_biases: Sequence[bool], rows: Rows) -> l
 
 def _as_bias(array: Array, count: int) -> Array | None:
     """The array as (count,), if it is a bias of so many outputs."""
-    fits = array.size == count and array.ndim <= 2 and sum(size > 1 for size in array.shape) <= 1
+    fits = array.ndim <= 2 and max(array.shape, default=1) == array.size == count
     return array.reshape(count) if fits else None
 
 
@@ -309,17 +314,19 @@ def import_arrays(
         VerificationError: the network does not compute what the formula does, or not what was recorded.
     """
     check_proof(verify, io)
-    rename = {**(read_map(map) if map else {}), **rename}
+    rename = dict(read_map(map) if map else {}, **rename)
     with open_arrays(path) as tensors:
         arrays, skipped = {name: tensors[name] for name in tensors.entries}, dict(tensors.skipped)
     parts = _parts_in(arrays, rename, Path(path), skipped)
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
     if layers and list(layers) != sizes:
-        expected, found = ("-".join(f"{size}" for size in each) for each in (layers, sizes))
-        raise UsageError(f"{path}: expected layers of {expected}, found arrays of {found}")
+        raise UsageError(
+            f"{path}: expected layers of {'-'.join(str(size) for size in layers)}, found arrays of "
+            f"{'-'.join(str(size) for size in sizes)}"
+        )
     functions = _functions(activation, len(parts))
-    plain = _network(parts, functions, "", "network", "none")
-    network = plain if preprocess == "none" else _network(parts, functions, "", "network", preprocess)
+    plain = _network(parts, functions)
+    network = plain if preprocess == "none" else _network(parts, functions, preprocess)
     tolerance = written_tolerance(network, atol, rtol)
     proof = _compare(network, parts, functions, tolerance, seed) if verify else Proof()
     proof.recorded = compare_recorded(io, plain.graph, plain.parameters, str(path), tolerance)
@@ -372,14 +379,14 @@ _ELSE: Final = (
 )
 
 
-def _check_order(names: Sequence[str], path: Path) -> None:
+def _check_order(names: list[str], path: Path) -> None:
     """Raise ``UsageError`` where the order of the arrays is only that of the alphabet.
 
     It is said by an .npz file, which keeps the order in which it was written, or by numbers in all names.
     """
     by_number = sorted(names, key=lambda name: _NUMBER.sub(lambda found: found[0].zfill(99), name))  # b2 before b10.
     is_said = len(names) <= 2 or path.suffix.lower() == ".npz" or all(map(_NUMBER.search, names))
-    if list(names) == sorted(names) and not (is_said and by_number == list(names)):
+    if names == sorted(names) and not (is_said and by_number == names):
         raise UsageError(
             f"{path}: has its arrays by the alphabet, {some(names)}, which need not be the order of the layers: "
             "--rename (rename) says which is which, and --against MODEL of which network they are"
@@ -387,7 +394,6 @@ def _check_order(names: Sequence[str], path: Path) -> None:
 
 
 _NUMBER: Final = re.compile(r"[0-9]+")
-
 
 _ROLE: Final = re.compile(r"dense_([1-9]\d{0,3})\.(weight|weight\.T|bias)")
 

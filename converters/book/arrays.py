@@ -122,8 +122,9 @@ def _check_numbers(path: Path) -> None:
 
 def _only(folder: Path, name: str) -> Path:
     """The one file in ``folder`` that holds the array ``name``."""
-    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    found = [path for path in visible if name in path.name.lower() and path.suffix.lower() == SUFFIX]
+    found = [
+        path for path in sorted(folder.glob("[!.]*")) if name in path.stem.lower() and path.suffix.lower() == SUFFIX
+    ]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise FileError(folder, f"expected one file *{name}*{SUFFIX}, as the book's network has it, found {names}")

@@ -69,9 +69,6 @@ HINTS: Final = {
 }
 """The ways out by the ends of names."""
 
-BOOK: Final = Path("wih.npy")
-"""Several files, or a folder, are those of a book's network."""
-
 
 @dataclass(frozen=True)
 class LayerOptions:
@@ -234,9 +231,17 @@ def command(
         *prepared.items(),
         ("written", f"{out} ({size(count)})"),
     ]
-    data = {"model": ", ".join(map(str, sources)), "path": str(out), "bytes": count}
-    data |= {"trained": trained.weights, "constants": trained.constants, **prepared, **proof_as_json(outputs)}
-    printer.result(proof_as_text(outputs, proof.io) + fields(shown), data | {"notes": [*notes, *outputs.notes]})
+    data = {
+        "model": ", ".join(map(str, sources)),
+        "path": str(out),
+        "bytes": count,
+        "trained": trained.weights,
+        "constants": trained.constants,
+        **prepared,
+        **proof_as_json(outputs),
+        "notes": [*notes, *outputs.notes],
+    }
+    printer.result(proof_as_text(outputs, proof.io) + fields(shown), data)
 
 
 def _values_in(pairs: list[str] | None) -> dict[str, float]:
@@ -264,7 +269,8 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     path = sources[0]
     if len(sources) == 1 and not path.exists():
         raise FileError(path, "does not exist")
-    named = BOOK if len(sources) > 1 or path.is_dir() else path
+    # Several files, or a folder, are those of a book's network.
+    named = Path("wih.npy") if len(sources) > 1 or path.is_dir() else path
     is_own = path.is_file() and has_manifest(path)
     loads = None if is_own or "into" not in given else loader_of(named)
     if "into" in given:

@@ -45,7 +45,7 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
         UsageError: the shape is neither that of an MNIST digit nor that of a colour picture, or numbers that are made
             neither for 0..1 nor for 0..255.
     """
-    if squeezed(example_shape) in ((784,), (28, 28)):
+    if is_digit(example_shape):
         return (*DIGIT, *scaled(largest, BOOK), ReshapeStep(example_shape))
     if len(example_shape) == 3 and 3 in example_shape[::2]:
         turned = (TransposeStep((2, 0, 1)),) * (example_shape[0] == 3)
@@ -58,10 +58,14 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
     )
 
 
+def is_digit(example_shape: tuple[int, ...]) -> bool:
+    """True if an example of this shape may be a digit of MNIST."""
+    return squeezed(example_shape) in ((PIXELS,), (28, 28))
+
+
 def is_picture(example_shape: tuple[int, ...]) -> bool:
     """True if an example of this shape may be a picture: a digit of MNIST, grey, or in colour."""
-    is_digit = squeezed(example_shape) in ((784,), (28, 28))
-    return is_digit or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
+    return is_digit(example_shape) or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
 
 
 def scaled(largest: float | None, usual: tuple[float, float]) -> tuple[ScaleStep, ...]:

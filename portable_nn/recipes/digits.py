@@ -66,8 +66,8 @@ def look_like_digits(x: Array) -> bool:
 
 def reads_digits(network: Network) -> bool:
     """True if a network takes the pixels of digits in photographs, and tells them apart."""
-    named = len(network.inputs) == len(network.outputs) == 1 and network.inputs[0].preprocessing == SHEET
-    return named and network.labels == tuple(DIGITS)
+    steps = [info.preprocessing for info in network.inputs]
+    return len(network.outputs) == 1 and steps == [SHEET] and network.labels == tuple(DIGITS)
 
 
 def set_threshold(network: Network, numbers: Array) -> None:

@@ -105,7 +105,10 @@ def test_a_bias_of_one_output_is_no_layer():
         ),
         ([numbers(4, 1), numbers(1, 1)], "an array may be a weight or a bias here: array 1 (4, 1), array 2 (1, 1)"),
         ([numbers(4, 5), numbers(6, 2)], "these arrays are no dense layers one after another, as x @ W + b"),
-        ([numbers(5), numbers(5, 2)], "A bias comes after its weight, and each layer takes as many numbers as the one"),
+        (
+            [numbers(5), numbers(5, 2)],
+            "A bias comes after its weight, or all after all weights if their sizes or the numbers in",
+        ),
         ([numbers(3, 2, 1, 1)], "these arrays are no dense layers one after another"),
         ([np.ones((2, 3), int)], "array 1 is int64; weights are float64, float32, float16"),
         ({"W": numbers(2, 3), "b": np.float32([1, 2, 3])}, "all arrays must have one type, and these have several: W"),
