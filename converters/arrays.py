@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, permutations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
@@ -13,12 +14,13 @@ from msgspec.structs import replace
 
 from portable_nn import layers as dense
 from portable_nn.converters.conversion import Imported, check_proof, compare_sides, written_tolerance
+from portable_nn.converters.mapping import read_map
 from portable_nn.converters.registry import Converter
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import format_shape
-from portable_nn.core.names import Function
+from portable_nn.core.names import Function, Prepare
 from portable_nn.core.text import quantity, some
 from portable_nn.core.tolerances import WRITTEN
 from portable_nn.evaluation.probabilities import softmax
@@ -28,15 +30,12 @@ from portable_nn.onnx.verification.recorded import compare_recorded
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Array, NamedArrays
 from portable_nn.plain.names import is_counter
+from portable_nn.preprocessing.defaults import DIGITS, PIXELS, SHEET
 
 __all__ = ["from_arrays"]
 
 Rows: TypeAlias = Literal["inputs", "outputs"]
 """The end that a row of a weight belongs to: an input, as in ``x @ W``, or an output, as in ``W @ x``."""
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(np.where(x < 0, np.exp(np.minimum(x, 0)), 1) / (1 + np.exp(-np.abs(x))))
 
 
 class _Activation(NamedTuple):
@@ -47,7 +46,7 @@ class _Activation(NamedTuple):
 
 
 FORMULAS: Final[Mapping[str, _Activation]] = {
-    "sigmoid": _Activation("Sigmoid", _sigmoid),
+    "sigmoid": _Activation("Sigmoid", lambda x: (1 + np.tanh(x / 2)) / 2),
     "tanh": _Activation("Tanh", np.tanh),
     "relu": _Activation("ReLU", lambda x: np.maximum(x, 0)),
     "softmax": _Activation("Softmax", softmax),
@@ -67,11 +66,11 @@ class _Part(NamedTuple):
 def from_arrays(
     arrays: Sequence[Any] | Mapping[str, Any],
     *,
-    activation: Function,
-    output_activation: Function = "identity",
+    activation: Function | Sequence[Function],
     rows: Rows | None = None,
     labels: Sequence[str] | str = "",
     name: str = "network",
+    preprocess: Prepare = "none",
 ) -> Network:
     """A network of dense layers from their weights and biases, ready to train on, save and export.
 
@@ -81,15 +80,19 @@ def from_arrays(
     Args:
         arrays: weights, each with its bias after it where it has one, from the first layer to the last: ``[W1, b1, W2,
             b2]``, in pairs, ``[(W1, b1), (W2, b2)]``, or a dict of such arrays in this order, such as a loaded
-            ``.npz``, whose names errors then have. A bias is (n,), or a row or column of n. All are float64, float32
-            or float16.
-        activation: the function after each layer but the last.
-        output_activation: the function after the last layer; ``"identity"`` is none.
+            ``.npz``, whose names errors then have. All weights may come before all biases, or after them, if no two
+            biases have one size, or the names have the same numbers, as ``w0, w1, b0, b1``. A bias is (n,), or a row
+            or column of n. All are float64, float32 or float16.
+        activation: the function after each layer but the last; or two, ``["tanh", "softmax"]``, of which the second is
+            for the last layer, which else has none; or one for each layer. ``"identity"`` is none.
         rows: what a row of a weight belongs to: ``"inputs"`` where it is used as ``x @ W``, (inputs, outputs);
             ``"outputs"`` where it is used as ``W @ x``, (outputs, inputs). It is seen from the shapes unless these fit
             both ways, as those of square weights do.
         labels: the names of the outputs, where they are classes.
         name: the name of the network.
+        preprocess: ``digits`` finds digits in photographs, for networks of 784 inputs from 0 to 1: the network then
+            takes pixels, 0 to 255, and divides them by 255 first. Ten outputs are the digits unless ``labels`` says
+            else.
 
     Raises:
         UsageError: the arrays do not fit each other in any way, or in several; or an option has an unknown value.
@@ -103,32 +106,52 @@ def from_arrays(
     >>> np.allclose(network.predict(x), np.tanh(x @ W1 + b1) @ W2 + b2)
     True
     """
-    _check_functions(activation=activation, output_activation=output_activation)
     if rows not in (None, *get_args(Rows)):
         raise UsageError(f"rows must be 'inputs', 'outputs' or None, not {rows!r}")
     parts = _only_reading(_named(arrays), rows)
-    functions = [activation] * (len(parts) - 1) + [output_activation]
-    network = _network(parts, functions, labels, name)
+    functions = _functions(activation, len(parts))
+    network = _network(parts, functions, preprocess, labels, name)
     _compare(network, parts, functions, written_tolerance(network, None, None))
     return network
 
 
-def _check_functions(**given: str) -> None:
-    for option, name in given.items():
-        if name not in FORMULAS:
-            raise UsageError(f"{option} must be one of {', '.join(FORMULAS)}, not {name!r}")
+def _functions(activation: str | Sequence[str], count: int) -> list[str]:
+    """The function after each of so many layers."""
+    given = [activation] if isinstance(activation, str) else list(activation)
+    if unknown := [name for name in given if name not in FORMULAS]:
+        raise UsageError(f"activation must be one of {', '.join(FORMULAS)}, not {unknown[0]!r}")
+    found = given if len(given) > 2 else [*given[:1] * (count - 1), *(given[1:] or ["identity"])]
+    if len(found) != count:
+        raise UsageError(
+            "--activation (activation) must name the function after each layer but the last, such as relu; with a "
+            "second one after the last, relu,softmax (['relu', 'softmax']); or one after each of the "
+            f"{quantity(count, 'layer')}, not {len(given)}"
+        )
+    return found
 
 
-def _network(parts: Sequence[_Part], functions: Sequence[str], labels: Sequence[str] | str, name: str) -> Network:
-    dtype = parts[0].weight.dtype
-    made = list[dense.Layer]()
+def _network(
+    parts: Sequence[_Part],
+    functions: Sequence[str],
+    preprocess: str = "none",
+    labels: Sequence[str] | str = "",
+    name: str = "network",
+) -> Network:
+    dtype, inputs = parts[0].weight.dtype, parts[0].weight.shape[1]
+    steps = {"digits": SHEET, "none": ()}[preprocess]
+    if steps and inputs != PIXELS:
+        raise UsageError(
+            f"--preprocess digits (preprocess) is for {PIXELS} inputs, the pixels of a digit, not {inputs}"
+        )
+    made: list[dense.Layer] = [dense.Rescaling(1 / 255)] if steps else []
     for place, (part, function) in enumerate(zip(parts, functions, strict=True), 1):
         initial = {"bias": False} if part.bias is None else {"bias_initial": part.bias}
         made.append(dense.Dense(len(part.weight), weight_initial=part.weight, name=f"dense_{place}", **initial))
         if layer := FORMULAS[function].layer:
             made.append(getattr(dense, layer)())
-    entry = dense.Input(parts[0].weight.shape[1], dtype=dtype.name)
-    network = Sequential(entry, *made, labels=labels, seed=0, name=name)
+    labels = labels or (DIGITS if steps and len(parts[-1].weight) == len(DIGITS) else "")
+    entry = dense.Input(inputs, dtype=dtype.name)
+    network = Sequential(entry, *made, labels=labels, preprocessing=steps, seed=0, name=name)
     # Float64 is only what numpy happens to compute in: ONNX files are float32 unless told otherwise.
     if dtype == np.float64:
         network.inputs = (replace(network.inputs[0], exported="float32"),)
@@ -138,9 +161,9 @@ def _network(parts: Sequence[_Part], functions: Sequence[str], labels: Sequence[
 def _named(arrays: Sequence[Any] | Mapping[str, Any]) -> dict[str, Array]:
     """The arrays by name, or by place."""
     if not isinstance(arrays, Mapping):
-        arrays = [each for part in arrays for each in (part if isinstance(part, tuple) else [part])]
-    pairs = arrays.items() if isinstance(arrays, Mapping) else ((f"array {n}", a) for n, a in enumerate(arrays, 1))
-    found = {str(name): as_array(array, str(name)) for name, array in pairs}
+        every = (each for part in arrays for each in (part if isinstance(part, tuple) else [part]))
+        arrays = {f"array {n}": array for n, array in enumerate(every, 1)}
+    found = {str(name): as_array(array, str(name)) for name, array in arrays.items()}
     if not found:
         raise UsageError("a network needs at least one weight, and there are no arrays")
     types = {name: array.dtype.name for name, array in found.items()}
@@ -149,11 +172,10 @@ def _named(arrays: Sequence[Any] | Mapping[str, Any]) -> dict[str, Array]:
             raise UsageError(
                 f"{name} is {each}; weights are {', '.join(WRITTEN)}: {name}.astype(np.float32) makes them"
             )
+        if not np.isfinite(found[name]).all():
+            raise UsageError(f"{name} holds NaN or infinity")
     if len(set(types.values())) > 1:
         raise UsageError(f"all arrays must have one type, and these have several: {_listed(types)}")
-    for name, array in found.items():
-        if not np.isfinite(array).all():
-            raise UsageError(f"{name} holds NaN or infinity")
     return found
 
 
@@ -164,19 +186,20 @@ def _listed(values: Mapping[str, object]) -> str:
 def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
     """The one way to read the arrays as layers."""
     ways: tuple[Rows, ...] = ("inputs", "outputs") if rows is None else (rows,)
-    found = {way: list(_readings(list(arrays.values()), way)) for way in ways}
-    if sum(map(len, found.values())) == 1:
-        return next(reading for readings in found.values() for reading in readings)
+    found = {way: _readings(arrays, way) for way in ways}
+    every = [*chain(*found.values())]
+    if len(every) == 1:
+        return every[0]
     shapes = _listed({name: format_shape(array.shape) for name, array in arrays.items()})
-    if not any(found.values()):
+    if not every:
         how = {
             "inputs": "as x @ W + b, where W is (inputs, outputs)",
             "outputs": "as W @ x + b, where W is (outputs, inputs)",
         }
-        tried = ", or ".join(how[way] for way in ways)
         raise UsageError(
-            f"these arrays are no dense layers one after another, {tried}: {shapes}. A bias comes after its weight, "
-            "and each layer takes as many numbers as the one before it has outputs"
+            f"these arrays are no dense layers one after another, {', or '.join(how[way] for way in ways)}: {shapes}. "
+            "A bias comes after its weight, or all after all weights if their sizes or the numbers in their names tell "
+            "them apart, and each layer takes as many numbers as the one before it has outputs"
         )
     if all(found.values()) and rows is None:
         raise UsageError(
@@ -186,15 +209,31 @@ def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
     raise UsageError(f"an array may be a weight or a bias here: {shapes}. A bias of shape (n,) is no weight")
 
 
-def _readings(arrays: Sequence[Array], rows: Rows) -> Iterator[list[_Part]]:
+def _readings(arrays: NamedArrays, rows: Rows) -> list[list[_Part]]:
     """The ways to read arrays as layers: all with biases, or all without; else rows of numbers are the biases."""
-    every_second = tuple(bool(place % 2) for place in range(len(arrays)))
-    never = (False,) * len(arrays)
-    alike = [_parts(arrays, are_biases, rows) for are_biases in {every_second, never}]
-    found = [each for each in alike if each is not None]
-    if not found and (mixed := _parts(arrays, [array.ndim < 2 for array in arrays], rows)) is not None:
-        found.append(mixed)
-    yield from found
+    given = list(arrays.values())
+    every_second = tuple(bool(place % 2) for place in range(len(given)))
+    alike = [(given, each) for each in {every_second, (False,) * len(given)}]
+    return _fitting([*alike, *((each, every_second) for each in _paired(arrays))], rows) or _fitting(
+        [(given, [array.ndim < 2 for array in given])], rows
+    )
+
+
+def _fitting(ways: Iterable[tuple[Sequence[Array], Sequence[bool]]], rows: Rows) -> list[list[_Part]]:
+    return [parts for arrays, are_biases in ways if (parts := _parts(arrays, are_biases, rows)) is not None]
+
+
+def _paired(arrays: NamedArrays) -> Iterator[list[Array]]:
+    """Each weight with its bias after it, where all of one kind come before all of the other.
+
+    Order alone is not trusted: the biases must have different sizes, or the same numbers in their names as the weights.
+    """
+    names, half = list(arrays), len(arrays) // 2
+    numbers = [tuple(_NUMBER.findall(name)) for name in names]
+    is_said = numbers[:half] == numbers[half:] and len({*numbers}) == half
+    for weights, biases in permutations((names[:half], names[half:])):
+        if 1 < half == len(names) / 2 and (is_said or len({arrays[name].size for name in biases}) == half):
+            yield [arrays[name] for pair in zip(weights, biases, strict=True) for name in pair]
 
 
 def _parts(arrays: Sequence[Array], are_biases: Sequence[bool], rows: Rows) -> list[_Part] | None:
@@ -216,7 +255,7 @@ def _parts(arrays: Sequence[Array], are_biases: Sequence[bool], rows: Rows) -> l
 
 def _as_bias(array: Array, count: int) -> Array | None:
     """The array as (count,), if it is a bias of so many outputs."""
-    fits = array.size == count and array.ndim <= 2 and sum(size > 1 for size in array.shape) <= 1
+    fits = array.ndim <= 2 and max(array.shape, default=1) == array.size == count
     return array.reshape(count) if fits else None
 
 
@@ -227,7 +266,7 @@ def _compare(
 
     def formula(feeds: NamedArrays) -> NamedArrays:
         [given] = feeds.values()
-        found = given.astype(np.float64)
+        found = given.astype(np.float64) / (255 if network.inputs[0].preprocessing else 1)
         for part, function in zip(parts, functions, strict=True):
             product = found @ part.weight.T.astype(np.float64)
             found = FORMULAS[function].formula(product if part.bias is None else product + part.bias)
@@ -240,10 +279,11 @@ def _compare(
 def import_arrays(
     path: str | Path,
     *,
-    activation: str | None = None,
-    output_activation: str = "identity",
+    activation: str | Sequence[str] = (),
     layers: Sequence[int] = (),
     rename: Mapping[str, str] = MappingProxyType({}),
+    map: str | Path | None = None,
+    preprocess: Prepare = "none",
     verify: bool = True,
     atol: float | None = None,
     rtol: float | None = None,
@@ -256,14 +296,17 @@ def import_arrays(
         path: an ``.npz``, ``.pt``, ``.safetensors`` or HDF5 file. Its arrays come in the order of the file, but see
             ``rename``. The last two have them by the alphabet, which is refused unless the numbers in all names say the
             same: ``b10`` stands before ``b2`` there.
-        activation, output_activation: as for ``from_arrays``; the first is needed where there are several layers.
+        activation: as for ``from_arrays``; needed where there are several layers.
         layers: the sizes that are expected, from the inputs to the outputs, such as ``(4, 16, 3)``.
         rename: what arrays are, by name: ``dense_1.weight``, (outputs, inputs), ``dense_1.weight.T``, (inputs,
             outputs), or ``dense_1.bias``, and so on from the first layer to the last; ``""`` leaves an array out. If
             any are named so, all are. Counters of batches are left out.
+        map: a JSON file of such names.
+        preprocess: as for ``from_arrays``.
         verify, seed: whether the network is compared with the formula, and the seed of the inputs to compare on.
         atol, rtol: the tolerances of that; by default those of the element type in ``core.tolerances.WRITTEN``.
-        io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well.
+        io: an ``.npz`` file of inputs and outputs recorded by another program, to compare with as well: inputs of the
+            first weights, also with ``preprocess``.
 
     Raises:
         UsageError: as ``from_arrays``; or the sizes are others, or a name is unknown.
@@ -271,24 +314,28 @@ def import_arrays(
         VerificationError: the network does not compute what the formula does, or not what was recorded.
     """
     check_proof(verify, io)
-    _check_functions(activation=activation or "identity", output_activation=output_activation)
+    rename = dict(read_map(map) if map else {}, **rename)
     with open_arrays(path) as tensors:
         arrays, skipped = {name: tensors[name] for name in tensors.entries}, dict(tensors.skipped)
     parts = _parts_in(arrays, rename, Path(path), skipped)
     sizes = [parts[0].weight.shape[1], *(len(part.weight) for part in parts)]
     if layers and list(layers) != sizes:
-        expected, found = ("-".join(map(str, each)) for each in (layers, sizes))
-        raise UsageError(f"{path}: expected layers of {expected}, found arrays of {found}")
-    if activation is None and len(parts) > 1:
         raise UsageError(
-            f"{path}: --activation (activation) must name the function after each layer but the last, such as relu"
+            f"{path}: expected layers of {'-'.join(str(size) for size in layers)}, found arrays of "
+            f"{'-'.join(str(size) for size in sizes)}"
         )
-    functions = [activation or "identity"] * (len(parts) - 1) + [output_activation]
-    network = _network(parts, functions, "", "network")
+    functions = _functions(activation, len(parts))
+    plain = _network(parts, functions)
+    network = plain if preprocess == "none" else _network(parts, functions, preprocess)
     tolerance = written_tolerance(network, atol, rtol)
     proof = _compare(network, parts, functions, tolerance, seed) if verify else Proof()
-    proof.recorded = compare_recorded(io, network.graph, network.parameters, str(path), tolerance)
-    return Imported(network, proof, ())
+    proof.recorded = compare_recorded(io, plain.graph, plain.parameters, str(path), tolerance)
+    notes = [
+        "no function is computed after the last layer: a second one in --activation (activation), as tanh,softmax, is"
+    ] * (isinstance(activation, str) or len(activation) < 2)
+    if network is not plain:
+        notes.append("the network takes pixels, 0 to 255, and divides them by 255 before the first weights")
+    return Imported(network, proof, tuple(notes))
 
 
 def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skipped: Mapping[str, str]) -> list[_Part]:
@@ -332,29 +379,21 @@ _ELSE: Final = (
 )
 
 
-def _check_order(names: Sequence[str], path: Path) -> None:
+def _check_order(names: list[str], path: Path) -> None:
     """Raise ``UsageError`` where the order of the arrays is only that of the alphabet.
 
     It is said by an .npz file, which keeps the order in which it was written, or by numbers in all names.
     """
-    by_number = sorted(names, key=_numbers_first)
+    by_number = sorted(names, key=lambda name: _NUMBER.sub(lambda found: found[0].zfill(99), name))  # b2 before b10.
     is_said = len(names) <= 2 or path.suffix.lower() == ".npz" or all(map(_NUMBER.search, names))
-    if list(names) == sorted(names) and not (is_said and by_number == list(names)):
+    if names == sorted(names) and not (is_said and by_number == names):
         raise UsageError(
             f"{path}: has its arrays by the alphabet, {some(names)}, which need not be the order of the layers: "
             "--rename (rename) says which is which, and --against MODEL of which network they are"
         )
 
 
-_NUMBER: Final = re.compile(r"([0-9]+)")
-
-
-def _numbers_first(name: str) -> list[tuple[bool, str]]:
-    """A key by which ``b2`` comes before ``b10``."""
-    return [
-        (place % 2 == 0, part if place % 2 == 0 else part.zfill(99)) for place, part in enumerate(_NUMBER.split(name))
-    ]
-
+_NUMBER: Final = re.compile(r"[0-9]+")
 
 _ROLE: Final = re.compile(r"dense_([1-9]\d{0,3})\.(weight|weight\.T|bias)")
 

@@ -27,12 +27,9 @@ from portable_nn.layers import Dense, Input, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.onnx.verification.recorded import compare_recorded
 from portable_nn.onnx.verify import Proof, Tolerance
-from portable_nn.preprocessing.defaults import BOOK, SHEET
+from portable_nn.preprocessing.defaults import BOOK, DIGITS, PIXELS, SHEET
 
 SUFFIX: Final = ".npy"
-
-PIXELS: Final = 784
-DIGITS: Final = "0123456789"
 
 
 def read_book(input_hidden: str | Path, hidden_output: str | Path) -> Network:
@@ -125,8 +122,9 @@ def _check_numbers(path: Path) -> None:
 
 def _only(folder: Path, name: str) -> Path:
     """The one file in ``folder`` that holds the array ``name``."""
-    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    found = [path for path in visible if name in path.name.lower() and path.suffix.lower() == SUFFIX]
+    found = [
+        path for path in sorted(folder.glob("[!.]*")) if name in path.stem.lower() and path.suffix.lower() == SUFFIX
+    ]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise FileError(folder, f"expected one file *{name}*{SUFFIX}, as the book's network has it, found {names}")
@@ -202,11 +200,10 @@ def described(query: Network, preprocess: Prepare = "digits") -> Network:
     """
     [value] = query.graph.inputs
     pixels = value.shape[1] == PIXELS and preprocess == "digits"
-    first = [Rescaling(*BOOK)] if pixels else []
     entry = Input(*value.shape[1:], name=value.name, dtype=value.dtype)
-    steps = SHEET if pixels else ()
     # A copy, as the nodes of a network that is used again are numbered.
-    network = Sequential(entry, *first, copy(query), labels=query.labels, preprocessing=steps, seed=0)
+    first = [Rescaling(*BOOK)] * pixels
+    network = Sequential(entry, *first, copy(query), labels=query.labels, preprocessing=SHEET * pixels, seed=0)
     [given], [found] = network.inputs, network.outputs
     network.outputs = (replace(found, loss="mean_squared_error"),)
     if value.dtype == "float64":

@@ -46,7 +46,6 @@ EXAMPLES = (
 FLAGS: Final = {
     "into": "--against",
     "map": "--rename",
-    "output_activation": "--activation",
     "prove_training": "--verify training",
     "sizes": "--dim",
     "train": "--freeze",
@@ -55,21 +54,20 @@ FLAGS: Final = {
 }
 """The options of arguments of the library that have other names."""
 
-PICKLE: Final = (
-    ". A pickle may run any code, so it is not read: where you trust it, load it in Python, and write its arrays with "
-    "np.savez('weights.npz', **arrays), or convert the model: from_torch, from_sklearn"
-)
+ARRAYS: Final = "load it in Python, and write its arrays with np.savez('weights.npz', **arrays)"
 """The way out for files that only Python reads."""
 
 HINTS: Final = {
-    **dict.fromkeys((".pkl", ".pickle", ".joblib"), PICKLE),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".joblib"),
+        f". A pickle may run any code, so it is not read: where you trust it, {ARRAYS}, or convert the model: "
+        "from_torch, from_sklearn",
+    ),
+    ".json": f". Lists of JSON become arrays by np.array: {ARRAYS}",
     ".pt2": ". A program of torch.export is read as ONNX: in Python, "
     "torch.onnx.export(torch.export.load(PATH), f='model.onnx') writes it",
 }
 """The ways out by the ends of names."""
-
-BOOK: Final = Path("wih.npy")
-"""Several files, or a folder, are those of a book's network."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class LayerOptions:
             "--activation",
             names=FUNCTIONS,
             help="Function after each of these layers except the last; a second one is for the last layer: "
-            "tanh,softmax.",
+            "tanh,softmax; or one for each layer.",
             after=",",
             hidden=True,
         ),
@@ -106,8 +104,8 @@ class LayerOptions:
         typer.Option(
             metavar="OLD=NEW|FILE.json",
             help="New name of an array: its name in MODEL, or dense_1.weight (a row for each output) and "
-            "dense_1.bias. NEW.T transposes it, OLD= leaves it out. Repeatable. Or a file of such names; if "
-            "there is none, import writes one to review.",
+            "dense_1.bias. NEW.T transposes it, OLD= leaves it out. Repeatable. Or a file of such names; with "
+            "--against, import writes one to review if there is none.",
         ),
     ] = None
 
@@ -115,16 +113,12 @@ class LayerOptions:
         """The arguments of the library that are given."""
         from portable_nn.recipes.classifier import parse_layers
 
-        files = [text for text in self.rename or () if "=" not in text and text.endswith(".json")]
-        functions = [*listed([self.activation or ""]), None, None]
-        if len(files) > 1 or len(functions) > 4:
-            raise UsageError("expected one file for --rename, and at most two functions for --activation")
+        files = [text for text in self.rename or () if "=" not in text and text.endswith(".json")][:1]
         given = {
             "into": self.into,
             "map": Path(files[0]) if files else None,
             "layers": parse_layers(self.layers) if self.layers else None,
-            "activation": functions[0],
-            "output_activation": functions[1],
+            "activation": listed([self.activation or ""]),
             "rename": renames_in([text for text in self.rename or () if text not in files]),
         }
         return {name: value for name, value in given.items() if value}
@@ -171,7 +165,9 @@ def command(
     preprocess: Annotated[
         Prepare | None,
         typer.Option(
-            help="Find digits in photographs, or use a book's inputs unchanged.  [default: digits]", hidden=True
+            help="Find digits in photographs, or use the inputs of arrays unchanged.  [default: digits for a book's "
+            "network]",
+            hidden=True,
         ),
     ] = None,
     *,
@@ -189,11 +185,11 @@ def command(
     nodes). They are verified against the formula of the book. 784 inputs are taken as the pixels of a digit. tune
     trains the network further with the book's squared error, and export writes float32 unless --dtype float64 is given.
 
-    A file of arrays (.npz, .safetensors, HDF5 or .pt) holds dense layers: each weight is followed by its bias, in the
-    order of the file or of --rename. The layers are verified against their formula. With --against, the file is the
-    state dict of MODEL: names, layouts and gate orders of PyTorch are understood, and PyTorch verifies the result. A
-    .weights.h5 file of Keras needs --against as well. A .keras file is verified by Keras, if it is installed. PyTorch
-    and Keras take seconds to start. No code in any file is executed.
+    A file of arrays (.npz, .safetensors, HDF5 or .pt) holds dense layers: each weight is followed by its bias, or all
+    weights by all biases, in the order of the file or of --rename. The layers are verified against their formula. With
+    --against, the file is the state dict of MODEL: names, layouts and gate orders of PyTorch are understood, and
+    PyTorch verifies the result. A .weights.h5 file of Keras needs --against as well. A .keras file is verified by
+    Keras, if it is installed. PyTorch and Keras take seconds to start. No code in any file is executed.
 
     With --against, IN may also be a model with the same architecture and other names. Weights are matched by the nodes
     that read them, including transposes and gate orders. --rename FILE.json writes the names that were matched, once
@@ -219,8 +215,7 @@ def command(
         "preprocess": preprocess,
     }
     given = {name: value for name, value in given.items() if value} | arrays.options() | proof.given()
-    given_names = class_names(labels)
-    names = read_labels(given_names) if isinstance(given_names, Path) else given_names
+    names = read_labels(found) if isinstance(found := class_names(labels), Path) else found
     network, outputs, notes = _read(sources, given)
     if given.get("verify", True):
         network, opened = with_any_batch(network)
@@ -228,13 +223,25 @@ def command(
     declare_classes(network, names or ())
     network.save(out)
     printer.notes([*notes, *outputs.notes, *notes_on_nan(network.parameters.arrays)])
-    count, found = out.stat().st_size, counted(network.graph)
-    written = ("written", f"{out} ({size(count)})")
+    count, trained = out.stat().st_size, counted(network.graph)
     prepared = {} if sources[0].suffix.lower() == ".onnx" else said(network)  # An exported network keeps its own.
-    shown = [*proof_fields(outputs), ("trained", str(found)), *prepared.items(), written]
-    data = {"model": ", ".join(map(str, sources)), "path": str(out), "bytes": count}
-    data |= {"trained": found.weights, "constants": found.constants, **prepared, **proof_as_json(outputs)}
-    printer.result(proof_as_text(outputs, proof.io) + fields(shown), data | {"notes": [*notes, *outputs.notes]})
+    shown = [
+        *proof_fields(outputs),
+        ("trained", str(trained)),
+        *prepared.items(),
+        ("written", f"{out} ({size(count)})"),
+    ]
+    data = {
+        "model": ", ".join(map(str, sources)),
+        "path": str(out),
+        "bytes": count,
+        "trained": trained.weights,
+        "constants": trained.constants,
+        **prepared,
+        **proof_as_json(outputs),
+        "notes": [*notes, *outputs.notes],
+    }
+    printer.result(proof_as_text(outputs, proof.io) + fields(shown), data)
 
 
 def _values_in(pairs: list[str] | None) -> dict[str, float]:
@@ -262,7 +269,8 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     path = sources[0]
     if len(sources) == 1 and not path.exists():
         raise FileError(path, "does not exist")
-    named = BOOK if len(sources) > 1 or path.is_dir() else path
+    # Several files, or a folder, are those of a book's network.
+    named = Path("wih.npy") if len(sources) > 1 or path.is_dir() else path
     is_own = path.is_file() and has_manifest(path)
     loads = None if is_own or "into" not in given else loader_of(named)
     if "into" in given:
@@ -272,7 +280,7 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
             return import_weights(open_network(path), **given)
     found = loads or reader_of(named)
     if found is None:
-        hint = HINTS.get(path.suffix.lower(), "")
+        hint = HINTS.get(path.suffix.lower(), f". If it holds weights, {ARRAYS}")
         raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
     if is_own:
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -32,6 +33,9 @@ MAX_LINE = 2**24
 
 UTF_8: Final = "utf-8"
 """The encoding of tables unless another is named."""
+
+_JSON = re.compile(r'\s*(\{\s*("|$)|\[(\s*([\[{"]|$)|[-+.\deE,\s]+\]\s*$))')
+"""The first line of a text that is an object or a list in JSON, and no row of cells."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
@@ -138,12 +142,16 @@ def waiting_for(file: TextIO) -> deque[str] | None:
 def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iterator[str]:
     """The lines of a table; with ``waiting``, those of standard input as soon as they come.
 
-    Raises ``DataError`` for one that never ends, and for bytes that are no text.
+    Raises ``DataError`` for one that never ends, for bytes that are no text, and for JSON.
     """
     number = 0
     try:
         for line in iter(lambda: file.readline(MAX_LINE), "") if waiting is None else _arriving(file, waiting):
             number += 1
+            if number == 1 and _JSON.match(line):
+                raise DataError(
+                    name, "expected CSV, rows of cells with commas between them, with a header or without, found JSON"
+                )
             if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
             yield line
@@ -249,20 +257,20 @@ def _layout(name: str, first: Line, delimiter: str, width: int | None) -> _Layou
         return _Layout(name, delimiter, columns, True, f"a label and {quantity(columns - 1, 'value')}")
     labelled = columns == width + 1
     values = quantity(width, "value")
-    either = f"{values}, or a label and {values}"
-    expected = {width: values, width + 1: f"a label and {values}"}.get(columns, either)
+    expected = {width: values, width + 1: f"a label and {values}"}.get(columns, f"{values}, or a label and {values}")
     return _Layout(name, delimiter, width + labelled, labelled, expected)
 
 
 def _parse(lines: list[Line], layout: _Layout) -> Rows:
     words: dict[str, int] = {}
-    converters: dict[int | str, Callable[[str], Any]] = {}
-    if layout.words:
-        converters[0] = lambda cell: words.setdefault(cell.strip(), len(words))
-    texts = (line for _, line in lines)
     try:
         table = np.loadtxt(
-            texts, delimiter=layout.delimiter, comments=None, quotechar='"', ndmin=2, converters=converters or None
+            (line for _, line in lines),
+            delimiter=layout.delimiter,
+            comments=None,
+            quotechar='"',
+            ndmin=2,
+            converters={0: lambda cell: words.setdefault(cell.strip(), len(words))} if layout.words else None,
         )
     except ValueError as error:
         raise _fault(lines, layout, str(error)) from error

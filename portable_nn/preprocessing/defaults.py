@@ -19,6 +19,12 @@ from portable_nn.preprocessing.steps import (
     TransposeStep,
 )
 
+PIXELS: Final = 784
+"""The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
+
+DIGITS: Final = "0123456789"
+"""The classes of MNIST."""
+
 DIGIT: Final[Preprocessing] = (GreyscaleStep(), PolarityStep("light"), FitDigitStep(28, 20))
 """A photograph or scan of one drawing → (28, 28), 0..255, in the layout of MNIST."""
 
@@ -39,14 +45,12 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
         UsageError: the shape is neither that of an MNIST digit nor that of a colour picture, or numbers that are made
             neither for 0..1 nor for 0..255.
     """
-    if squeezed(example_shape) in ((784,), (28, 28)):
+    if is_digit(example_shape):
         return (*DIGIT, *scaled(largest, BOOK), ReshapeStep(example_shape))
-    if len(example_shape) == 3 and example_shape[0] == 3:
-        _, height, width = example_shape
-        return (ColourStep(), ResizeStep(height, width), *scaled(largest, (1 / 255, 0.0)), TransposeStep((2, 0, 1)))
-    if len(example_shape) == 3 and example_shape[2] == 3:
-        height, width, _ = example_shape
-        return (ColourStep(), ResizeStep(height, width), *scaled(largest, (1 / 255, 0.0)))
+    if len(example_shape) == 3 and 3 in example_shape[::2]:
+        turned = (TransposeStep((2, 0, 1)),) * (example_shape[0] == 3)
+        sides = example_shape[1:] if turned else example_shape[:2]
+        return (ColourStep(), ResizeStep(*sides), *scaled(largest, (1 / 255, 0.0)), *turned)
     raise UsageError(
         f"the model takes examples of shape {example_shape} and does not say how pictures become that: "
         "pictures can be used with (784,), (28, 28), (1, 28, 28), (3, height, width) and (height, width, 3); "
@@ -54,10 +58,14 @@ def default_preprocessing(example_shape: tuple[int, ...], largest: float | None 
     )
 
 
+def is_digit(example_shape: tuple[int, ...]) -> bool:
+    """True if an example of this shape may be a digit of MNIST."""
+    return squeezed(example_shape) in ((PIXELS,), (28, 28))
+
+
 def is_picture(example_shape: tuple[int, ...]) -> bool:
     """True if an example of this shape may be a picture: a digit of MNIST, grey, or in colour."""
-    is_digit = squeezed(example_shape) in ((784,), (28, 28))
-    return is_digit or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
+    return is_digit(example_shape) or (len(example_shape) == 3 and bool({1, 3} & {example_shape[0], example_shape[2]}))
 
 
 def scaled(largest: float | None, usual: tuple[float, float]) -> tuple[ScaleStep, ...]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from portable_nn.core.arguments import accepts
+from portable_nn.core.dims import static
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.names import Fit
 from portable_nn.core.numbers import Count, Finite, Positive
 from portable_nn.core.text import quantity
-from portable_nn.preprocessing.applying import squeezed
 from portable_nn.preprocessing.checks import check_choice
-from portable_nn.preprocessing.defaults import BOOK, DIGIT, SHEET, scaled
+from portable_nn.preprocessing.defaults import BOOK, DIGIT, SHEET, is_digit, scaled
 from portable_nn.preprocessing.framing import BgrStep, LetterboxStep, LevelsStep, ShorterSideStep
 from portable_nn.preprocessing.pixels import Method
 from portable_nn.preprocessing.steps import (
@@ -365,14 +365,14 @@ class _Maker:
     # -- digits
 
     def digit(self) -> Prepared:
-        sizes = self.entry.shape[1:]
-        if any(isinstance(size, str) for size in sizes) or squeezed(tuple(map(int, sizes))) not in ((784,), (28, 28)):
+        sizes = static(self.entry.shape[1:])
+        if sizes is None or not is_digit(sizes):
             raise self.refusal("digits in the layout of MNIST are for (batch, 784), (batch, 28, 28) and the like")
         if self.given.name == "digits":
             steps: list[Step] = [*SHEET, *scaled(self.largest, BOOK)]
         else:
             steps = [*DIGIT, *([LevelsStep()] if self.entry.dtype == "uint8" else self.scaling(1))]
-        steps.append(ReshapeStep(tuple(map(int, sizes))))
+        steps.append(ReshapeStep(sizes))
         return Prepared(tuple(steps), tuple(self.notes))
 
 

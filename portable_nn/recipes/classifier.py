@@ -22,8 +22,8 @@ from portable_nn.format import InputInfo
 from portable_nn.layers import Dense, Input, Layer, Normalization, Rescaling, Sigmoid
 from portable_nn.network import Network, Sequential
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.defaults import BOOK
-from portable_nn.recipes.digits import ENOUGH, PIXELS, digit_steps, reads_digits, set_threshold
+from portable_nn.preprocessing.defaults import BOOK, PIXELS
+from portable_nn.recipes.digits import ENOUGH, digit_steps, reads_digits, set_threshold
 from portable_nn.training.fit import FitOptions
 from portable_nn.training.history import History
 from portable_nn.training.losses import Loss, find_loss, with_options

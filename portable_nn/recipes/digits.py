@@ -17,20 +17,14 @@ from portable_nn.data.no_digits import no_digits
 from portable_nn.evaluation.probabilities import probabilities
 from portable_nn.network import Network
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.defaults import DIGIT, SHEET
+from portable_nn.preprocessing.defaults import DIGIT, DIGITS, PIXELS, SHEET
 from portable_nn.preprocessing.steps import Preprocessing
-
-PIXELS: Final = 784
-"""The number of pixels of an MNIST image: rows of this many numbers are taken for such images."""
 
 UNSURE: Final = "unsure"
 """The entry of the metadata that says what the threshold does."""
 
 MOST: Final = 0.02
 """The share of digits that may be answered with ``"?"``."""
-
-DIGITS: Final = tuple("0123456789")
-"""The names of the classes of digits."""
 
 UNLIKE: Final = "each picture as one drawing, as the pixels do not look like digits (--preprocess digits finds digits)"
 """How pictures are prepared for a network that tells ten classes apart, whose examples are no digits."""
@@ -72,8 +66,8 @@ def look_like_digits(x: Array) -> bool:
 
 def reads_digits(network: Network) -> bool:
     """True if a network takes the pixels of digits in photographs, and tells them apart."""
-    named = len(network.inputs) == len(network.outputs) == 1 and network.inputs[0].preprocessing == SHEET
-    return named and network.labels == DIGITS
+    steps = [info.preprocessing for info in network.inputs]
+    return len(network.outputs) == 1 and steps == [SHEET] and network.labels == tuple(DIGITS)
 
 
 def set_threshold(network: Network, numbers: Array) -> None:

@@ -34,7 +34,7 @@ from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.applying import lay_out, squeezed
 from portable_nn.preprocessing.checks import MAX_SIDE
-from portable_nn.preprocessing.defaults import DIGIT, SHEET
+from portable_nn.preprocessing.defaults import DIGIT, DIGITS, PIXELS, SHEET
 from portable_nn.preprocessing.steps import ColourStep, GreyscaleStep, Preprocessing, ResizeStep
 from portable_nn.recipes.classifier import (
     activation_of,
@@ -46,7 +46,7 @@ from portable_nn.recipes.classifier import (
     hidden_layers,
     last_layers,
 )
-from portable_nn.recipes.digits import DIGITS, LOOKED, PIXELS, digit_steps
+from portable_nn.recipes.digits import LOOKED, digit_steps
 from portable_nn.recipes.table import sizes_of
 from portable_nn.recipes.tuning import adapted, class_count, loss_of_tuning
 from portable_nn.training.history import History
@@ -302,7 +302,7 @@ def _of_folder(
     files = divided(_pictures(folder), validation, seed)
     names = classes_of(files)
     shape = _shape_in(PIXELS if size is None and preprocess == "digits" else size, files[0])
-    are_digits = tuple(names) == DIGITS and preprocess is None
+    are_digits = tuple(names) == tuple(DIGITS) and preprocess is None
     asked: Prepare = "digits" if are_digits and math.prod(shape) == PIXELS else preprocess or "none"
     steps = digit_steps(np.empty((1, *shape)), len(names), asked) or _steps_for(shape)
     made = DIGIT if steps == SHEET else steps  # Who made a folder has cut out each digit.

@@ -27,7 +27,8 @@ from portable_nn.network import Network, Sequential
 from portable_nn.network.heads import global_pool
 from portable_nn.network.preparing import steps_inside
 from portable_nn.operators.registry import Array
-from portable_nn.preprocessing.applying import lay_out, squeezed
+from portable_nn.preprocessing.applying import lay_out
+from portable_nn.preprocessing.defaults import is_digit
 from portable_nn.preprocessing.steps import pictorial
 from portable_nn.recipes.classifier import Classifier, check_finite, check_labels, check_pixels, classes, fit_classes
 from portable_nn.recipes.digits import digit_steps
@@ -142,7 +143,7 @@ def _described(network: Network, x: Array) -> Network:
     are_pixels = info.preprocessing == () and x.min() >= 0 and 1 < x.max() <= 255 and bool((x == np.round(x)).all())
     if not are_pixels:
         return network
-    if squeezed(shape) in ((784,), (28, 28)):
+    if is_digit(shape):
         steps = digit_steps(x, len(network.labels), None)
         network.inputs = (replace(info, kind="image", preprocessing=steps),)
     elif len(shape) == 3 and shape[0] == 3 and not ranges(network.graph, network.parameters):

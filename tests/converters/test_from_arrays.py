@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import portable_nn as pnn
+from portable_nn.catalog import find_model
 from portable_nn.converters.arrays import FORMULAS, import_arrays
 from portable_nn.core.errors import UsageError, VerificationError
 from portable_nn.core.names import FUNCTIONS as NAMES
@@ -56,10 +57,10 @@ def test_the_network_is_the_formula(sizes, turned, biases, dtype, activation, la
         shape = {"flat": (made,), "row": (1, made), "column": (made, 1)}.get(biases)
         arrays += [weight.T if turned else weight, *([bias.reshape(shape)] if shape else [])]
     rows = "outputs" if turned else "inputs"
-    network = pnn.from_arrays(arrays, activation=activation, output_activation=last, rows=rows)
+    network = pnn.from_arrays(arrays, activation=[activation, last], rows=rows)
     np.testing.assert_allclose(network.predict(x), expected, rtol=1e-5 if dtype == "float32" else 1e-9, atol=1e-5)
     with suppress(UsageError):  # The shapes alone may not tell.
-        seen = pnn.from_arrays(arrays, activation=activation, output_activation=last)
+        seen = pnn.from_arrays(arrays, activation=[activation, last])
         np.testing.assert_array_equal(seen.predict(x), network.predict(x))
 
 
@@ -104,7 +105,10 @@ def test_a_bias_of_one_output_is_no_layer():
         ),
         ([numbers(4, 1), numbers(1, 1)], "an array may be a weight or a bias here: array 1 (4, 1), array 2 (1, 1)"),
         ([numbers(4, 5), numbers(6, 2)], "these arrays are no dense layers one after another, as x @ W + b"),
-        ([numbers(5), numbers(5, 2)], "A bias comes after its weight, and each layer takes as many numbers as the one"),
+        (
+            [numbers(5), numbers(5, 2)],
+            "A bias comes after its weight, or all after all weights if their sizes or the numbers in",
+        ),
         ([numbers(3, 2, 1, 1)], "these arrays are no dense layers one after another"),
         ([np.ones((2, 3), int)], "array 1 is int64; weights are float64, float32, float16"),
         ({"W": numbers(2, 3), "b": np.float32([1, 2, 3])}, "all arrays must have one type, and these have several: W"),
@@ -125,11 +129,75 @@ def test_rows_that_are_neither(rows):
         pnn.from_arrays([np.eye(3)], activation="tanh", rows=rows)
 
 
+@pytest.mark.parametrize("biases_first", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1), (1, -1)])
+def test_weights_and_biases_in_two_lists(biases_first, turned, shape):
+    """As M. Nielsen's network.py has them, whose weights are (outputs, inputs) and biases columns."""
+    sizes = [(7, 5), (5, 6), (6, 3)]
+    weights = [numbers(*each) for each in sizes]
+    biases = [numbers(made).reshape(shape) for _, made in sizes]
+    expected = x = numbers(4, 7)
+    for weight, bias in zip(weights, biases, strict=True):
+        expected = FUNCTIONS["sigmoid"](expected @ weight + bias.ravel())
+    parts = [weight.T if turned else weight for weight in weights], biases
+    first, second = parts[::-1] if biases_first else parts
+    network = pnn.from_arrays([*first, *second], activation=["sigmoid", "sigmoid"])
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-12)
+
+
+def test_biases_of_one_size_belong_to_the_weights_of_their_numbers():
+    """Where the names say no more than the order, either bias may be that of either layer."""
+    arrays = [numbers(4, 4), numbers(4, 4), numbers(4), numbers(4)]
+    x, (w1, w2, b1, b2) = numbers(3, 4), arrays
+    named = dict(zip(["w0", "w1", "b0", "b1"], arrays, strict=True))
+    found = pnn.from_arrays(named, activation="tanh", rows="inputs").predict(x)
+    np.testing.assert_allclose(found, np.tanh(x @ w1 + b1) @ w2 + b2, rtol=1e-12)
+    for names in (["w0", "w1", "b1", "b0"], ["wa", "wb", "ba", "bb"], ["arr_0", "arr_1", "arr_2", "arr_3"]):
+        with pytest.raises(UsageError, match="their sizes or the numbers in their names tell them apart"):
+            pnn.from_arrays(dict(zip(names, arrays, strict=True)), activation="tanh", rows="inputs")
+
+
+def test_a_function_for_the_last_layer_or_for_each():
+    weights = [numbers(4, 6), numbers(6, 5), numbers(5, 3)]
+    x, (w1, w2, w3) = numbers(3, 4), weights
+    tanh, softmax = np.tanh, FUNCTIONS["softmax"]
+    for activation, expected in (
+        ("tanh", tanh(tanh(x @ w1) @ w2) @ w3),
+        (["tanh"], tanh(tanh(x @ w1) @ w2) @ w3),
+        (["tanh", "softmax"], softmax(tanh(tanh(x @ w1) @ w2) @ w3)),
+        (["tanh", "relu", "softmax"], softmax(np.maximum(tanh(x @ w1) @ w2, 0) @ w3)),
+    ):
+        network = pnn.from_arrays(weights, activation=activation)
+        np.testing.assert_allclose(network.predict(x), expected, rtol=1e-12)
+    for activation in ([], ["tanh"] * 4):
+        with pytest.raises(UsageError, match=r"second one after the last, relu,softmax .*of the 3 layers, not [04]"):
+            pnn.from_arrays(weights, activation=activation)
+
+
+def test_a_network_of_digits_takes_pixels_and_photographs():
+    weights, biases = [numbers(30, 784) / 28, numbers(10, 30)], [numbers(30, 1), numbers(10, 1)]
+    network = pnn.from_arrays([*weights, *biases], activation=["sigmoid"] * 2, preprocess="digits")
+    pixels = RNG.integers(0, 256, (5, 784))
+    column = pixels.T / 255
+    for weight, bias in zip(weights, biases, strict=True):
+        column = FUNCTIONS["sigmoid"](weight @ column + bias)
+    np.testing.assert_allclose(network.predict(pixels), column.T, rtol=1e-10)
+    assert network.labels == tuple("0123456789")
+    found = [each.label for each in pnn.predict(network, find_model("digits").samples / "digit-3.png")]
+    assert len(found) == 1
+    assert found[0] in network.labels
+    with pytest.raises(UsageError, match="is for 784 inputs, the pixels of a digit, not 4"):
+        pnn.from_arrays([numbers(4, 16), numbers(16)], activation="relu", preprocess="digits")
+    with pytest.raises(UsageError, match="preprocess must be 'digits' or 'none', not 'digit'"):
+        pnn.from_arrays([*weights, *biases], activation="sigmoid", preprocess="digit")
+
+
 def test_an_activation_that_is_none_of_them():
     with pytest.raises(
         UsageError, match="activation must be one of sigmoid, tanh, relu, softmax, identity, not 'gelu'"
     ):
-        pnn.from_arrays([numbers(2, 3)], activation="gelu")
+        pnn.from_arrays([numbers(2, 3), numbers(3)], activation="gelu")
 
 
 def test_the_names_of_activations_are_those_of_the_command_line():
@@ -174,16 +242,16 @@ def test_arrays_that_are_left_out_leave_the_order_of_the_others(tmp_path):
 
 def test_a_file_in_order_and_recorded_values(tmp_path):
     path = by_hand(tmp_path / "mine.npz", W1=W1, b1=B1, W2=W2, b2=B2)
-    network = import_arrays(path, activation="relu", output_activation="softmax").network
+    network = import_arrays(path, activation=["relu", "softmax"]).network
     x = numbers(5, 4)
     logits = np.maximum(x @ W1 + B1, 0) @ W2 + B2
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(network.predict(x), expected, rtol=1e-9)
     recorded = {network.graph.inputs[0].name: x, network.graph.outputs[0]: expected}
     np.savez(tmp_path / "io.npz", **recorded)
-    import_arrays(path, activation="relu", output_activation="softmax", io=tmp_path / "io.npz")
+    import_arrays(path, activation=["relu", "softmax"], io=tmp_path / "io.npz")
     with pytest.raises(VerificationError):
-        import_arrays(path, activation="tanh", output_activation="softmax", io=tmp_path / "io.npz")
+        import_arrays(path, activation=["tanh", "softmax"], io=tmp_path / "io.npz")
 
 
 @pytest.mark.parametrize(

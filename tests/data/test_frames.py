@@ -142,6 +142,11 @@ def test_decimal_commas_are_said_and_not_guessed(tmp_path: Path) -> None:
 FAULTS = {
     "nothing": ("", "expected rows, found an empty file"),
     "names alone": ("a,b\n", "expected rows below the names of the columns, found none"),
+    "JSON": (
+        '{"height_m":24,"soil":"clay"}\n{"height_m":3,"soil":"sand"}\n',
+        "expected CSV, rows of cells with commas between them, with a header or without, found JSON",
+    ),
+    "names in brackets": ("[m],[1/s]\n", "expected rows below the names of the columns, found none"),
     "a cell too few": ("a,b\n1,2\n3\n", r":3: expected 2 cells, as the first line has, found 1"),
     "a cell too many": ("a,b\n1,2,3\n", r":2: expected 2 cells, as the first line has, found 3"),
     "one name twice": ("a,b,a\n1,2,3\n", "two columns have one name: a"),

@@ -141,6 +141,7 @@ def test_the_faulty_cell_is_named(tmp_path_factory: pytest.TempPathFactory, row:
         read(path, chunk_rows=4)
 
 
+JSON = "expected CSV, rows of cells with commas between them, with a header or without, found JSON"
 FAULTS = [
     ("", "expected rows of numbers, found none"),
     ("a,b,c\n\n", "expected rows of numbers, found only headings, a, b, c"),
@@ -150,6 +151,7 @@ FAULTS = [
     ("h,h,h,h\n\n1,2,3,4,5\n", "row 3: expected 3 values, or a label and 3 values, found 5 cells"),
     ("1,2,3\n4,5,6,\n", "row 2: expected 3 values, found 4 cells"),
     ("1,2,3\n4,5,#6\n", "row 2, column 3: expected a finite number, found '#6'"),
+    *((text, JSON) for text in ('{"a": 1}\n', "{\n", "[1.5, 2, 3]\n", "[[1, 2, 3]]\n", ' [{"a": 1}]', "[\n")),
 ]
 
 
