@@ -123,8 +123,8 @@ class Alignment(Given):
                 return True
         read = self.other.read_from(name, self.given) & self.given.keys() if self.is_narrow else set()
         if early := {each for each in read if self.given[each] == self.given[name]}:
-            for each in early:  # It is near, as what a product is without its bias may be, but this one is what it is.
-                del self.given[each]
+            # They are near, as a product without its bias may be, but this one is what they are taken for.
+            self.given = {key: match for key, match in self.given.items() if key not in early}
             self.refused |= early
             self.gaps.pop(name)
             return True

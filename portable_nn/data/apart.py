@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def apart(data: Any, test: BelowOne, seed: int) -> tuple[Any, Any]:
 
 def by_name(path: Path, *names: Sequence[str]) -> dict[str, Stored]:
     """The arrays of a file that have names, one by one."""
-    return {name: open_stored(path, [name]) for each in names for name in each}
+    return {name: open_stored(path, [name], chain(*names)) for each in names for name in each}
 
 
 def to_evaluate(tested: Frame | Dataset | dict[str, Stored], path: Path, *names: Sequence[str]) -> Frame | Examples:

@@ -111,8 +111,8 @@ def named_sources(given: Any, named: Named) -> list[Source]:
     for path in given if isinstance(given, (list, tuple)) else [given]:
         if not is_path(path):
             raise UsageError(f"names of arrays are for files, and this is of the type {type(path).__name__}")
-        x = open_stored(path, named.inputs)
-        y = open_stored(path, named.targets) if named.targets else None
+        x = open_stored(path, named.inputs, named.targets)
+        y = open_stored(path, named.targets, named.inputs) if named.targets else None
         if y is not None and len(y) != len(x):
             raise DataError(y.name, f"expected {quantity(len(x), 'row')}, as in {x.name}, found {len(y):,}")
         found.append(Examples(str(path), x, ":{}", y))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -30,7 +30,7 @@ class StoredFile(NamedTuple):
     skipped: Mapping[str, str] = {}
 
 
-def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
+def open_stored(path: str | Path, names: Sequence[str] = (), beside: Iterable[str] = ()) -> Stored:
     """Arrays of a file as one whose rows are read when they are needed; several stand side by side, ``(n, numbers)``.
 
     Args:
@@ -38,6 +38,7 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
             (``.parquet``), or a folder of zarr (``.zarr``). An ``.npz`` is read as a whole, a Parquet file by row
             groups. Arrays that are packed, as netCDF does it, are unpacked (see ``plain.packing``).
         names: the datasets, arrays or columns. None where the file has only one.
+        beside: those that are read apart, such as targets: no note says of them that they are not read.
 
     Raises:
         UsageError: the suffix is another one.
@@ -59,7 +60,9 @@ def open_stored(path: str | Path, names: Sequence[str] = ()) -> Stored:
     except FormatError as error:
         raise DataError(error.path, error.reason) from error
     whole = side_by_side(found, str(path))
-    others = [name for name in (*file.names, *file.skipped) if name not in {each.strip("/") for each in chosen}]
+    others = [
+        name for name in (*file.names, *file.skipped) if name not in {each.strip("/") for each in (*chosen, *beside)}
+    ]
     return (
         replace(whole, notes=(*whole.notes, f"{path}: not read: {some(others)}")) if whole.notes and others else whole
     )

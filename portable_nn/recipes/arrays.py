@@ -121,26 +121,28 @@ def train_arrays(
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     rows = f"{quantity(len(x), 'example')} of {quantity(x.shape[1], 'number')}"
     notes = [f"from {rows}{scaling}, predicts {some(names)}, {what}"]
-    return trained._replace(notes=[*notes, *x.notes, *y.notes])
+    return trained._replace(notes=[*dict.fromkeys([*notes, *x.notes, *y.notes])])
 
 
 def _pair(
     data: str | Path | Mapping[str, Any], inputs: str | Sequence[str], targets: str | Sequence[str]
 ) -> tuple[Stored, Stored]:
     """Inputs and targets. Raises ``UsageError`` and ``DataError``."""
-    x, y = named_arrays(data, inputs), named_arrays(data, targets)
+    x, y = named_arrays(data, inputs, targets), named_arrays(data, targets, inputs)
     if len(x) != len(y):
         raise UsageError(f"{x.name} has {quantity(len(x), 'example')}, but {y.name} has {len(y):,}")
     return x, y
 
 
-def named_arrays(data: str | Path | Mapping[str, Any], names: str | Sequence[str]) -> Stored:
-    """Arrays of a file, or of those by name, as one. Raises ``UsageError`` and ``DataError``."""
+def named_arrays(
+    data: str | Path | Mapping[str, Any], names: str | Sequence[str], beside: str | Sequence[str] = ()
+) -> Stored:
+    """Arrays of a file, or of those by name, as one; others are read ``beside``. Raises as ``open_stored``."""
     chosen = [names] if isinstance(names, str) else list(names)
     if not chosen:
         raise UsageError("inputs and targets must name at least one array each")
     if not isinstance(data, Mapping):
-        return open_stored(data, chosen)
+        return open_stored(data, chosen, [beside] if isinstance(beside, str) else beside)
     if missing := [name for name in chosen if name not in data]:
         raise UsageError(f"data has no '{missing[0]}'; it has {some(map(str, data))}")
     found = {name: rows_of(data[name], name) for name in chosen}

@@ -63,6 +63,8 @@ def test_numbers_are_those_that_the_attributes_say(
         f"{NAME}: attributes that are not read: flag_values, units",
         "not read: other, axis0, axis1",
     ]
+    beside = open_stored(tmp_path / f"sgdr{suffix}", [NAME], ["other"])
+    assert beside.notes[-1].endswith(": not read: axis0, axis1")
     with open_tensors(tmp_path / f"sgdr{suffix}", in_pieces=True) as tensors:
         np.testing.assert_array_equal(tensors[NAME], TRUE)
 
