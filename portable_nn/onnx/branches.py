@@ -42,6 +42,7 @@ from portable_nn.onnx.opsets.support import (
     is_supported,
     label,
     names_in,
+    needed_nodes,
     opset_in,
     reads,
     set_nodes,
@@ -258,7 +259,13 @@ def _without_decided(model: ModelProto, answer: Answer) -> tuple[ModelProto, lis
         if not places:
             return model, made
         node = model.graph.node[places[0]]
-        found = answer(model, node.input[0]) if len(node.input) == 1 else None
+        # A condition that depends on the node itself is none.
+        found = (
+            answer(model, node.input[0])
+            if len(node.input) == 1
+            and node.output[0] not in {name for each in needed_nodes(model.graph, node.input) for name in each.output}
+            else None
+        )
         branch = _branch(node, found) if found is not None else None
         if branch is None or len(branch.output) != len(node.output):
             undecided.add(node.output[0])

@@ -529,6 +529,20 @@ def test_a_branch_without_a_condition_in_it_is_refused() -> None:
         import_onnx(proto)
 
 
+@pytest.mark.parametrize("ring", [1, 2])
+def test_branches_that_decide_themselves_are_refused(ring: int) -> None:
+    proto = choice()
+    *_, last = proto.graph.node
+    del proto.graph.node[:-1]
+    for place in range(ring - 1):
+        proto.graph.node.add().CopyFrom(last)
+        proto.graph.node[-1].output[:] = [f"c{place}"]
+        last.input[:] = [f"c{place}"]
+    proto.graph.node[-1].input[:] = [proto.graph.node[0].output[0]]
+    with pytest.raises(PortableNNError, match="which nothing before it makes|cycle"):
+        import_onnx(proto)
+
+
 @pytest.mark.parametrize(
     ("attribute", "message"),
     [
