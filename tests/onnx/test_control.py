@@ -539,7 +539,7 @@ def test_branches_that_decide_themselves_are_refused(ring: int) -> None:
         proto.graph.node[-1].output[:] = [f"c{place}"]
         last.input[:] = [f"c{place}"]
     proto.graph.node[-1].input[:] = [proto.graph.node[0].output[0]]
-    with pytest.raises(PortableNNError, match="which nothing before it makes|cycle"):
+    with pytest.raises(PortableNNError, match="which nothing before it makes"):
         import_onnx(proto)
 
 
