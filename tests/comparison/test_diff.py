@@ -693,11 +693,14 @@ def test_in_a_narrower_type_the_node_at_which_they_part_is_named(
     assert (back.verdict, [each.nodes_a[-1] for each in back.partings]) == ("parted", [name])
 
 
-def test_numbers_that_are_read_with_the_scale_of_others_are_told(model: ModelProto, tmp_path: Path) -> None:
+def test_numbers_that_are_read_with_the_scale_of_others_are_told(
+    model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sum may be of another size, and is normalised: no bound tells it from rounding."""
+    monkeypatch.chdir(tmp_path)
     narrow = in_integers(model)
     name = rewired_addition(narrow)
-    found = pnn.diff(tmp_path / "a.onnx", narrow, inputs=Drawn().left[0])
+    found = pnn.diff("a.onnx", narrow, inputs=Drawn().left[0])
     assert found.verdict == "undecided"
     assert f"'{name}' (QLinearAdd) reads 'gelu_1.constant_3_quantized' with another scale or zero point" in found.reason
 
