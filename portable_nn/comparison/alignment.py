@@ -121,14 +121,9 @@ class Alignment(Given):
                 self.switched.add((name, self.given[name]))
                 self.given[name], self.gaps[name] = match, gap
                 return True
-        read = self.other.read_from(name, self.given) & self.given.keys() if self.is_narrow else set()
-        if early := {each for each in read if self.given[each] == self.given[name]}:
-            # They are near, as a product without its bias may be, but this one is what they are taken for.
-            self.given = {key: match for key, match in self.given.items() if key not in early}
-            self.refused |= early
-            self.gaps.pop(name)
-            return True
-        return any(self._is_after_another(name, each) for each in read)
+        return self.is_narrow and any(
+            self._is_after_another(name, each) for each in self.other.read_from(name, self.given) & self.given.keys()
+        )
 
     def _is_after_another(self, name: str, read: str) -> bool:
         """Give another value of the first model in the place of one that is ``read``, if that explains a value."""
@@ -171,16 +166,16 @@ class Alignment(Given):
         return [name for name in given if self.gaps[name].exceeds]
 
     def _early(self, wrong: Sequence[str]) -> list[str]:
-        """Those of the values that are ``wrong`` on the way to another one which is the same value of the first model.
+        """The values on the way to a ``wrong`` one that are taken for the same value of the first model.
 
-        So a product is, before its bias.
+        So a product may be, before its bias. In a narrower type it is near enough to be no wrong one itself.
         """
         return [
             name
-            for place, name in enumerate(wrong)
+            for name in (self.given if self.is_narrow else wrong)
             if any(
-                self.given[each] == self.given[name] and name in self.other.before([each], ())
-                for each in wrong[place + 1 :]
+                name != each and self.given[name] == self.given[each] and name in self.other.before([each], ())
+                for each in wrong
             )
         ]
 

@@ -104,7 +104,9 @@ def _meaning(info: OutputInfo) -> str:
     said = [
         f"Output '{info.name}': {_MEANINGS[info.kind]}",
         f"in this order: {', '.join(labels[:LISTED])}{more}" if labels else "",
-        f"one number alone is that of {labels[-1]}" if info.kind == "probabilities" and 0 < len(labels) < 3 else "",
+        f"if there is one number, it is that of {labels[-1]}"
+        if info.kind == "probabilities" and 0 < len(labels) < 3
+        else "",
         f"in {', '.join(map(repr, info.units)) or info.unit}" if info.units or info.unit else "",
         f"calibrated: logits are divided by {info.temperature:g} first" if info.temperature != 1 else "",
         f"unsure where {UNSURE[info.kind == 'gaussian']} {info.threshold:g}" if info.threshold else "",
