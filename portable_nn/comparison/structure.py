@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from portable_nn.comparison.side import AXES, Side
+from portable_nn.comparison.steps import made_by, read_by
 from portable_nn.core.graph import format_shape, trimmed
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import largest_gap
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 SETTINGS: Final = 64
-"""The most elements of a constant of whole numbers that is a setting, such as a shape, and no weight."""
+"""The most elements of a constant of whole numbers that is a setting, such as a shape, and no weight; zero points and
+whole numbers that have a scale are weights."""
 
 _PASSING: Final = frozenset({"Identity", "Dropout"})
 """Operators whose first output is their first input."""
@@ -59,6 +61,9 @@ class Structure:
         self._hashes: dict[str, str] = {
             name: f"input {place} {side.input_types[name]}" for place, name in enumerate(side.inputs)
         }
+        self._numbers = {
+            name for node in side.nodes for each in (*read_by(node), made_by(node) or ()) for name in each if each
+        }
         for node in side.nodes:
             made = self._made(node)
             for place, name in enumerate(node.output):
@@ -79,7 +84,7 @@ class Structure:
         array = self.side.constants.get(name)
         if array is None:
             return f"absent {bool(name)}"
-        if array.dtype.kind in "iub" and array.size <= SETTINGS:
+        if array.dtype.kind in "iub" and array.size <= SETTINGS and name not in self._numbers:
             return f"{array.shape} {array.tolist()}"
         return f"weight {array.ndim}"
 
@@ -159,6 +164,8 @@ def difference_of(one: Array, other: Array) -> str:
         return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
     if (name := _rounded_to(one, other)) is not None:
         return f"rounded to {name}"
+    if one.size == 1 and one.dtype.kind in "iu":
+        return f"is {other.item()}, not {one.item()}"
     return _of_elements(one.ravel().astype(np.float64), other.ravel().astype(np.float64))
 
 

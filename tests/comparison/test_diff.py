@@ -725,6 +725,22 @@ def test_of_two_quantised_models_with_other_steps_nothing_is_said(
     assert "both are quantised: each beside the model of floats says more" in found.reason
 
 
+def test_of_one_graph_with_other_steps_the_scales_and_zero_points_are_named(
+    model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    narrow, other = quantised(model), onnx.load("quantised.onnx")
+    scale, zero = next(node for node in other.graph.node if node.op_type == "QuantizeLinear").input[1:]
+    put(other, scale, array(other, scale) * np.float32(1.25))
+    put(other, zero, array(other, zero) + np.int8(3))
+    found = pnn.diff(narrow, other)
+    before = int(array(narrow, zero))
+    assert found.verdict == "weights"
+    assert {each.name_b: each.how for each in found.weights} == {
+        scale: "scaled by 1.25", zero: f"is {before + 3}, not {before}",
+    }  # fmt: skip
+
+
 def test_few_wrong_numbers_among_steps_are_named_though_bounds_excuse_them(
     model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
