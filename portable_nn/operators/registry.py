@@ -182,17 +182,27 @@ class OperatorContext:
             raise DataDependentShape(f"input '{self.operator.input_name(index)}' must be a constant{why}")
         return found
 
-    def constant(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[Dim, ...]:
-        """The elements of an integer input that must be constant, for they decide the shape; sizes may be symbolic."""
-        return self._known(index, allowed, ": its values decide the shape")
+    def constant(
+        self, index: builtins.int, allowed: Collection[str] = ("int64",), *, single: builtins.bool = False
+    ) -> tuple[Dim, ...]:
+        """The elements of an integer input, or its ``single`` one, that must be constant: they decide the shape.
+
+        Sizes may be symbolic.
+        """
+        found = self._known(index, allowed, ": its values decide the shape")
+        if single and self.type(index).shape not in {(), (1,)}:
+            self.fail(f"{self.operator.input_name(index)} must be one number, not {self.type(index)}")
+        return found
 
     def floats(self, index: builtins.int, allowed: Collection[str] = FLOATS) -> tuple[builtins.float, ...]:
         """The elements of a float input that must be constant."""
         return self._known(index, allowed, "")
 
-    def numbers(self, index: builtins.int, allowed: Collection[str] = ("int64",)) -> tuple[builtins.int, ...]:
+    def numbers(
+        self, index: builtins.int, allowed: Collection[str] = ("int64",), *, single: builtins.bool = False
+    ) -> tuple[builtins.int, ...]:
         """As ``constant``, where no size may be symbolic."""
-        found = self.constant(index, allowed)
+        found = self.constant(index, allowed, single=single)
         numbers = tuple(dim for dim in found if isinstance(dim, int))
         if len(numbers) != len(found):
             self.fail(f"input '{self.operator.input_name(index)}' holds the unknown size {format_shape(found)}")

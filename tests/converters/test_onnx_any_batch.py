@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import ModelProto, TensorProto, helper, numpy_helper, save_model
+from onnx import ModelProto, TensorProto, helper, numpy_helper, parser, save_model
 
 import portable_nn as pnn
 from portable_nn.cli import main
@@ -108,6 +108,34 @@ def opened_or_kept(folder: Path, steps: list[str]) -> None:
         assert network.graph.inputs[0].shape == ("batch", 12)
         assert notes == ("the batch, which was 1, may be of any size",)
         check(network, made, folder)
+
+
+SEQUENCES = {
+    "(float[1,n] x) => (float[1,n] y) { y = Softmax <axis = 1> (x) }": "",
+    "(float[1,3,n] x) => (float[1,n,3] y) { y = Transpose <perm = [0, 2, 1]> (x) }": "",
+    "(float[1,n] x) => (float[1,n] y) { y = CumSum (x, zero) }": "output 'y' differs by",
+    "(float[1,n] x) => (float[1,k] y) { r = Relu (x) z = NonZero (r) p = Gather (z, one) y = Gather <axis=1> (x, p) }":
+        "output 'y' has the shapes",
+}  # fmt: skip
+"""Models of sequences of any length, and why their batch must stay as it is."""
+
+
+@pytest.mark.parametrize("text", SEQUENCES)
+def test_so_it_is_for_sequences_of_any_length(text: str, tmp_path: Path) -> None:
+    signature, _, body = text.partition(" {")
+    constants = "one = Constant <value_int = 1> () zero = Constant <value_int = 0> ()"
+    made = parser.parse_model(f'<ir_version: 8, opset_import: ["": 17]> g {signature} {{ {constants}{body}')
+    network, notes = with_any_batch(import_onnx(made))
+    if why := SEQUENCES[text]:
+        assert network.graph.inputs[0].shape[0] == 1
+        assert why in notes[0]
+        return
+    export_onnx(network, tmp_path / "changed.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "changed.onnx")
+    for count, length in [(1, 5), (4, 9)]:
+        x = np.random.default_rng(count).normal(size=(count, *network.graph.inputs[0].shape[1:-1], length))
+        x = x.astype("float32")
+        np.testing.assert_allclose(session.run(None, {"x": x})[0], rows_of_the_file(made, x), rtol=1e-4, atol=1e-5)
 
 
 def test_a_batch_that_is_open_or_larger_stays_as_it_is() -> None:

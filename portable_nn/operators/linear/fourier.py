@@ -66,7 +66,7 @@ def transform(use: OperatorContext) -> Transform:
     """The transform of a use. Raises ``InvalidNode``."""
     shape, axis, back = use.type().shape, _checked_axis(use), use.int("onesided") and use.int("inverse")
     whole = product([2, difference(shape[axis], 1)]) if back else shape[axis]
-    [length] = use.constant(1, _COUNTS) if use.has(1) else (whole,)
+    [length] = use.constant(1, _COUNTS, single=True) if use.has(1) else (whole,)
     if isinstance(length, int) and length < 1:
         use.fail(f"the length of the signal must be 1 or more, not {length}")
     half = _half(length)
@@ -77,7 +77,8 @@ def transform(use: OperatorContext) -> Transform:
 
 def _checked_axis(use: OperatorContext) -> int:
     shape, (inverse, onesided) = use.type().shape, (use.choice(name, (0, 1)) for name in ("inverse", "onesided"))
-    axis = use.axis(use.numbers(2)[0] if use.has(2) else -2, len(shape))
+    [axis] = use.numbers(2, single=True) if use.has(2) else (-2,)
+    axis = use.axis(axis, len(shape))
     if axis == len(shape) - 1 or shape[-1] not in (1, 2):
         use.fail(f"input must be (…, 1) of real or (…, 2) of complex numbers before axis {axis}, not {use.type()}")
     if onesided and shape[-1] != 1 + inverse:
@@ -269,9 +270,9 @@ def frames(use: OperatorContext) -> Frames:
     if len(shape) != 3 or shape[2] not in (1, 2) or (onesided and shape[2] == 2):
         kinds = "(batch, length, 1)" if onesided else "(batch, length, 1 or 2)"
         use.fail(f"signal must be {kinds}{' for half a spectrum' * onesided}, not {use.type()}")
-    [step] = use.numbers(1, _COUNTS)
+    [step] = use.numbers(1, _COUNTS, single=True)
     length = use.length_of(2) if use.has(2) else shape[1]
-    [length] = use.constant(3, _COUNTS) if use.has(3) else (length,)
+    [length] = use.constant(3, _COUNTS, single=True) if use.has(3) else (length,)
     if use.has(2):
         use.expect(2, Type(dtype, (length,)), ", as long as a frame")
     if step < 1 or (isinstance(length, int) and length < 1):

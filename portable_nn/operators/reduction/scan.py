@@ -22,10 +22,8 @@ from portable_nn.operators.base import (
 
 def _axis(use: OperatorContext) -> int:
     """The axis; raises ``DataDependentShape`` until it is known."""
-    found = use.numbers(1, ("int32", "int64"))
-    if len(found) != 1 or len(use.type(1).shape) > 1:
-        use.fail(f"axis must be one number, not {use.type(1)}")
-    return use.axis(found[0], len(use.type().shape))
+    [axis] = use.numbers(1, ("int32", "int64"), single=True)
+    return use.axis(axis, len(use.type().shape))
 
 
 def _cumulative_type(use: OperatorContext) -> Type:

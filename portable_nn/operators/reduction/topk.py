@@ -32,10 +32,8 @@ def _type(use: OperatorContext) -> tuple[Type, Type]:
     use.check_dtype(x.dtype, NUMBERS)
     if use.output_count < 2:
         use.fail("it has two outputs, Values and Indices, not 1")
-    axis, wanted = use.attribute_axis(), use.constant(1)
-    if len(wanted) != 1:
-        use.fail(f"K must be one number, not {len(wanted)}")
-    size, count = x.shape[axis], wanted[0]
+    axis, [count] = use.attribute_axis(), use.constant(1, single=True)
+    size = x.shape[axis]
     if isinstance(count, int) and (count < 0 or (isinstance(size, int) and count > size)):
         use.fail(f"K must be 0 to {size}, the size of axis {axis}, not {count}")
     return _typed(use, count)
