@@ -158,6 +158,22 @@ def either(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def nearest(word: str, names: Iterable[str], similar: int = 1) -> list[str]:
+    """The names that ``word`` may mean, the nearest first: some that begin with it or hold it, else the most similar.
+
+    ``similar`` is the most of the latter.
+
+    >>> nearest("extra", ["extragradient", "adaptive-extragradient", "extra-adam", "lola"])
+    ['extra-adam', 'extragradient', 'adaptive-extragradient']
+    """
+    from difflib import get_close_matches
+
+    holding = {name: name.lower().find(word.lower()) for name in names}
+    found = [name for name, place in holding.items() if word and place >= 0]
+    found.sort(key=lambda name: (holding[name] > 0, len(name)))
+    return found[:SHOWN] or get_close_matches(word, holding, similar)
+
+
 def size(count: int) -> str:
     """A number of bytes in decimal units: ``640 kB``, ``1.2 MB``."""
     value, unit = float(count), "B"

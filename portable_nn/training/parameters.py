@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
 
 from portable_nn.core.errors import UsageError, listed
 from portable_nn.core.graph import Graph, Node
+from portable_nn.core.text import either, nearest
 from portable_nn.operators import FLOATS, lookup
 
 NEAR: Final = 3
@@ -83,10 +83,8 @@ def _near(wanted: str, called: Mapping[str, Iterable[str]]) -> str:
 
 def near(wanted: str, names: Collection[str], what: str, all_names: Sequence[str]) -> str:
     """The names nearest to ``wanted``; if none is near, some of all."""
-    holding = [name for name in names if wanted and wanted.lower() in name.lower()]
-    if close := holding[:NEAR] or get_close_matches(wanted, names, NEAR):
-        quoted = [f"'{name}'" for name in close]
-        return f"did you mean {' or '.join(quoted)}?"
+    if close := nearest(wanted, names, NEAR):
+        return f"did you mean {either(map(repr, close))}?"
     if not all_names:
         return f"the network has no {what}"
     some = ", ".join(all_names[:NEAR]) + ", …" * (len(all_names) > NEAR)

@@ -325,6 +325,7 @@ def test_schemes_are_variants_of_a_method(method: str, scheme: str | None, found
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"method": "extragradeint"}, "there is no method 'extragradeint': did you mean 'extragradient'? there are simult"),
+    ({"method": "extra"}, "there is no method 'extra': did you mean 'extra-adam', 'extragradient', 'extra-rmsprop', "),
     ({"method": 4}, "there is no method 4: there are simultaneous, alternating"),
     ({"scheme": "alternate"}, "there is no scheme 'alternate': did you mean 'alternating'? there are simultaneous, al"),
     ({"method": "lola", "scheme": "alternating"}, "the method 'lola' has no alternating variant; there are "),

@@ -181,12 +181,12 @@ TAKES = "'network' (network): it takes image: float32(batch, 3, 8, 8), not"
         (lambda n: n.freeze(), "freeze needs a pattern of parameter names, such as 'features.*'; '*' is for all"),
         (
             lambda n: n.freeze("feature.norm*"),
-            "freeze: no parameter matches 'feature.norm*': did you mean 'features.norm' or 'features.norm.bias' "
+            "freeze: no parameter matches 'feature.norm*': did you mean 'features.norm', 'features.norm.bias' "
             "or 'features.norm.weight'?",
         ),
         (
             lambda n: n.freeze("Head"),
-            "freeze: no parameter matches 'Head': did you mean 'head.weight' or 'head' or 'head.bias'?",
+            "freeze: no parameter matches 'Head': did you mean 'head', 'head.bias' or 'head.weight'?",
         ),
         (
             lambda n: n.unfreeze("zzz", "hiden"),

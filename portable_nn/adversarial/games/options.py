@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TypeVar
 
 import numpy as np
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.text import either, nearest
 from portable_nn.operators import Array
 
 T = TypeVar("T")
@@ -68,8 +68,8 @@ def find(what: str, name: object, known: Mapping[str, T]) -> T:
 def no_such(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """The error for a name that is none of ``known``."""
     names = list(known)
-    close = get_close_matches(str(name), names, n=1)
-    meant = f"did you mean '{close[0]}'? " if close else ""
+    close = nearest(str(name), names)
+    meant = f"did you mean {either(map(repr, close))}? " if close else ""
     return UsageError(f"there is no {kind} {name!r}: {meant}there are {', '.join(names)}")
 
 
