@@ -17,7 +17,7 @@ const LEADS: Record<Subject["kind"], string> = {
   picture: "A neural network that reads pictures.",
   table: "A neural network that reads rows of a table.",
   generator: "A neural network that turns noise into pictures.",
-  series: "A neural network that reads signals.",
+  series: "A neural network that reads rows of numbers.",
   numbers: "A neural network, with its inputs and outputs as arrays.",
 };
 
