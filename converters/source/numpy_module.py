@@ -151,7 +151,7 @@ def _main(function: Function, file: str) -> Iterator[str]:
     yield _COMPUTE.format(usage=in_quotes(f"usage: python {plain_text(file)} {usage} [output.npy]"))
     classes = function.network.outputs[0].kind in {"logits", "probabilities"}
     if labels and classes and function.types[function.graph.outputs[0]].shape[-1:] == (len(labels),):
-        yield '    print("largest:", [LABELS[place] for place in results[0].argmax(axis=-1).ravel()])'
+        yield _LARGEST
     yield _SAVE
 
 
@@ -166,6 +166,11 @@ def main(files):
     for name, result in zip(OUTPUTS, results):
         print(f"{{name}} {{result.shape}}:")
         print(result)'''
+
+_LARGEST: Final = """\
+    for scores in results[0].reshape(-1, len(LABELS)):
+        best = np.argsort(-scores, kind="stable")[:5]
+        print("largest:", ", ".join(f"{LABELS[place]} {scores[place]:.4g}" for place in best))"""
 
 _SAVE: Final = """\
     for file, result in zip(files[len(INPUTS) :], results):

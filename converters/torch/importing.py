@@ -38,7 +38,7 @@ __all__ = ["from_torch", "read_torch"]
 @check_kinds
 def from_torch(
     module: Any,
-    example: Any,
+    example: Any = None,
     *,
     labels: Sequence[str] = (),
     dynamic: Dynamic | None = None,
@@ -57,7 +57,7 @@ def from_torch(
 @check_kinds
 def read_torch(
     module: Any,
-    example: Any,
+    example: Any = None,
     *,
     labels: Sequence[str] = (),
     dynamic: Dynamic | None = None,
@@ -117,6 +117,12 @@ def read_torch(
         )
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
+    if example is None:
+        raise UsageError(
+            "an example is missing: a module does not say which inputs it takes, and PyTorch follows an example through "
+            "it. from_torch(module, torch.zeros(2, 3, 224, 224)) is for two pictures of 3 channels; a tuple has several "
+            "inputs"
+        )
     check_convertible(module, example)
     tolerance = Tolerance(atol, rtol)
     module, example, widened = without_bfloat16(module, example, bfloat16)

@@ -105,6 +105,12 @@ def test_what_pytorch_says_itself_is_said_once_and_briefly(capfd: Any) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_module_without_an_example_is_answered_with_one() -> None:
+    for call in (from_torch, read_torch):
+        with pytest.raises(UsageError, match=r"an example is missing: .* from_torch\(module, torch.zeros\(2, 3, 224"):
+            call(nn.Linear(4, 3))
+
+
 def test_a_state_dict_is_no_module() -> None:
     with pytest.raises(UsageError, match=r"a state dict holds weights, .* load_state\(network, state\)"):
         from_torch(nn.Linear(4, 3).state_dict(), torch.zeros(1, 4))
