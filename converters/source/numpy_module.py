@@ -150,8 +150,8 @@ def _main(function: Function, file: str) -> Iterator[str]:
     usage = " ".join(f"{each}.npy" for each in function.inputs)
     yield _COMPUTE.format(usage=in_quotes(f"usage: python {plain_text(file)} {usage} [output.npy]"))
     classes = function.network.outputs[0].kind in {"logits", "probabilities"}
-    if labels and classes and function.types[function.graph.outputs[0]].shape[-1:] == (len(labels),):
-        yield _LARGEST
+    has_names = labels and function.types[function.graph.outputs[0]].shape[-1:] == (len(labels),)
+    yield _LARGEST if classes and has_names else "        print(result)"
     yield _SAVE
 
 
@@ -164,13 +164,15 @@ def main(files):
     results = predict(*(np.load(file) for file in files[: len(INPUTS)]))
     results = results if len(OUTPUTS) > 1 else (results,)
     for name, result in zip(OUTPUTS, results):
-        print(f"{{name}} {{result.shape}}:")
-        print(result)'''
+        print(f"{{name}} {{result.shape}}:")'''
 
 _LARGEST: Final = """\
-    for scores in results[0].reshape(-1, len(LABELS)):
-        best = np.argsort(-scores, kind="stable")[:5]
-        print("largest:", ", ".join(f"{LABELS[place]} {scores[place]:.4g}" for place in best))"""
+        if name != OUTPUTS[0]:
+            print(result)
+            continue
+        for scores in result.reshape(-1, len(LABELS)):
+            best = np.argsort(-scores, kind="stable")[:5]
+            print(", ".join(f"{LABELS[place]} {scores[place]:.4g}" for place in best))"""
 
 _SAVE: Final = """\
     for file, result in zip(files[len(INPUTS) :], results):
