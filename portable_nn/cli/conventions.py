@@ -31,7 +31,7 @@ import typer.models
 
 from portable_nn.cli.options import choice
 from portable_nn.cli.printing import DASH, Printer, warnings_as_notes
-from portable_nn.cli.spelling import in_options
+from portable_nn.cli.spelling import in_options, without_python
 from portable_nn.cli.targets import check_targets
 from portable_nn.cli.timing import limit_time
 from portable_nn.core.errors import PortableNNError, UsageError, listed
@@ -188,8 +188,9 @@ def reporting(flags: Mapping[str, str], debug: bool) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
     except Exception as error:
-        if isinstance(error, UsageError):
-            error.args = (in_options(str(error), flags),)
+        if isinstance(error, PortableNNError):
+            is_usage = isinstance(error, UsageError)
+            error.args = (in_options(str(error), flags) if is_usage else without_python(str(error)),)
         if debug:
             import traceback
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 from portable_nn.cli.colours import highlighted
+from portable_nn.cli.spelling import without_python
 from portable_nn.core.csv_writing import csv_text
 from portable_nn.core.errors import PortableNNWarning, TakenError
 
@@ -55,7 +56,7 @@ class Printer:
         if not self.quiet:
             from portable_nn.core.text import printable
 
-            print(highlighted(printable(text), sys.stderr), file=sys.stderr)
+            print(highlighted(printable(without_python(text)), sys.stderr), file=sys.stderr)
 
     def notes(self, texts: Iterable[str]) -> None:
         """Print several; of a long list, such as the names of a hundred nodes, the first ones."""

@@ -13,6 +13,19 @@ SPELLED: Final = re.compile(
 )
 """The spellings of an argument in messages: loss='huber', until=; at the beginning; and names with a _."""
 
+_GIVEN: Final = r"[a-z_]+=(?:\{[^}]*\}|'[^']*'|\"[^\"]*\"|[\w.]*)"
+TWICE: Final = re.compile(
+    rf"(?P<before>--[\w-]+(?: [^\s()]+)?) \({_GIVEN}\)|(?<![\w'.(-]){_GIVEN} \((?P<inside>--[^()]*)\)"
+    rf"| \(in Python {_GIVEN}\)|[;,] in Python {_GIVEN}(?=\)|$)"
+    r"| \([a-z_]+=(?:, [a-z_]+=)*\)|, [a-z_]+=(?=\))"
+)
+"""An option with its argument in Python: --drop NAME (drop=), (--drop, drop=), dtype="float16" (--dtype float16)."""
+
+
+def without_python(message: str) -> str:
+    """A message that names options and their arguments in Python, with the options alone."""
+    return TWICE.sub(lambda found: found["before"] or found["inside"] or "", message) if "--" in message else message
+
 
 def in_options(message: str, flags: Mapping[str, str]) -> str:
     """A message of the library with the arguments as the command line spells them, by ``flags``: ``--loss huber``."""
@@ -25,4 +38,4 @@ def in_options(message: str, flags: Mapping[str, str]) -> str:
         return flag if value in {None, "True"} else f"{flag} {value}"
 
     # An option is not given None: it is left out.
-    return SPELLED.sub(spelled, message.replace(" or None, not ", ", not "))
+    return SPELLED.sub(spelled, without_python(message).replace(" or None, not ", ", not "))

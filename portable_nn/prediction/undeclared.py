@@ -87,7 +87,7 @@ def meaning_of(
     if width in COUNTS and (runner.input.info.kind == "image" or is_picture(runner.input.taken.shape)):
         note = f"{UNSAID}; {width:,} of a picture are taken for scores of classes, of which softmax makes probabilities"
         return Meaning("logits", note, "--task numbers (task='numbers') leaves them as they are")
-    hint = "if they are scores of classes, --task classes (task='classes') or --labels (labels) says so"
+    hint = "if they are scores of classes, --task classes (task='classes') or --labels (labels=) says so"
     return Meaning("values", f"{UNSAID}; they are given as they are", hint)
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import portable_nn
 from portable_nn.catalog import find_model
 from portable_nn.cli.spelling import in_options
+
+SOURCES = Path(portable_nn.__file__).parent
 
 LONG = "a-name-that-is-long-and-goes-on-for-a-while-"
 
@@ -115,10 +122,38 @@ FLAGS = {"loss": "--loss", "batch_size": "--batch-size", "until": "--until", "ch
         ("x must be a number", "X must be a number"),
         ("nloss=3, steps=4 and batch_size(3)", "nloss=3, steps=4 and batch_size(3)"),
         ("a column x=3 and --dim x=3", "a column x=3 and --dim x=3"),
+        ("--inputs and --target name others (inputs=, targets=)", "--inputs and --target name others"),
+        ("say --decimal , (decimal=',') or leave it out (--drop, drop=)", "say --decimal , or leave it out (--drop)"),
+        ('dtype="float32" (--dtype float32), or sizes={\'n\': 4} (--dim)', "--dtype float32, or --dim"),
+        ("train --missing other; in Python unknown='other'", "train --missing other"),
+        ("Softmax (axis=1) needs --opset 13", "Softmax (axis=1) needs --opset 13"),
     ],
 )
 def test_messages_are_in_the_names_of_options(message, told):
     assert in_options(message, FLAGS) == told
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The texts in the code of a module, with an x for each value in them."""
+    code = ast.parse(path.read_text(encoding="utf-8"))
+    joined = [node for node in ast.walk(code) if isinstance(node, ast.JoinedStr)]
+    inside = {id(part) for node in joined for part in ast.walk(node)}
+    for node in joined:
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+    for node in ast.walk(code):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.value
+
+
+def test_what_names_an_option_names_no_argument_of_python_beside_it():
+    found = [
+        text
+        for path in [*SOURCES.rglob("*.py"), *(SOURCES.parent / "converters").rglob("*.py")]
+        if SOURCES / "cli" not in path.parents
+        for text in texts(path)
+        if "--" in text and "\n" not in text and re.search(r"[( ][a-z_]+='?[\w.]*'?\)(?!\.)", in_options(text, {}))
+    ]
+    assert found == []
 
 
 def test_a_message_of_the_library(run, digits_csv):

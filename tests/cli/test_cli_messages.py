@@ -41,7 +41,7 @@ def test_auto_without_a_target_asks_for_the_target(run) -> None:
 def test_missing_values_name_the_option(run, table: Path) -> None:
     table.write_text(TABLE.replace("\n2,", "\n,"))
     text = said(run, "train", "auto-8-auto", "table.csv", "--target", "y", "-o", "m.npz")
-    assert "'a' 1. --missing (missing=) says what to put there: mean, median or indicator; drop leaves out" in text
+    assert "'a' 1. --missing says what to put there: mean, median or indicator; drop leaves out" in text
 
 
 def test_weights_that_cannot_be_read_are_named_with_the_reason(run, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_an_exported_model(run, wanted):
     np.testing.assert_allclose(_values(run("predict", "t.onnx", "x.csv", *STREAM)), wanted, atol=1e-6)
     refused = run("predict", "t.onnx", "x.csv")
     assert refused.code == 2
-    assert "--stream (stream=True) keeps its states" in refused.err
+    assert "--stream keeps its states" in refused.err
 
 
 def test_a_judge_of_the_whole_answers_after_each_step(run, tmp_path):

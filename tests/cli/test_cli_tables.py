@@ -85,7 +85,7 @@ def test_a_table_in_latin_1_is_read_where_the_encoding_is_named(run, tmp_path: P
     train = ("train", "auto-auto", "old.csv", "--target", "art", "--rate", "0.1", "-o", "m.npz")
     found = run(*train)
     assert (found.code, found.out) == (3, "")
-    advice = "found the byte 0xF6: --encoding latin-1 (encoding='latin-1') may read it"
+    advice = "found the byte 0xF6: --encoding latin-1 may read it"
     assert found.err == f"error: old.csv: row 1: expected text in UTF-8, {advice}\n"
     assert run(*train, "--encoding", "latin-1").code == 0
     for options in (["old.csv", "--encoding", "latin-1"], ["new.csv"]):

@@ -138,7 +138,7 @@ def test_what_is_assumed_of_another_tools_model_is_reported(tmp_path):
     assert assumed.startswith("the model does not say how to prepare pictures; assumed: convert to red")
     assert of_outputs == (
         "the model does not say what its numbers are; they are given as they are: if they are scores of classes, "
-        "--task classes (task='classes') or --labels (labels) says so"
+        "--task classes (task='classes') or --labels (labels=) says so"
     )
     assert found.notes == [f"{tmp_path / 'm.onnx'} runs in onnxruntime"]
 
