@@ -43,7 +43,7 @@ class BesideOptions:
         typer.Option(
             metavar="FILE.png",
             writable=True,
-            help="Draw the detections: each digit of one picture in its box, or boxes, masks and areas.",
+            help="Draw the detections: each digit in its box, or boxes, masks and areas.",
         ),
     ] = None
     plot: Plot = None

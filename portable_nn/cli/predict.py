@@ -149,7 +149,7 @@ def command(
         output=arrays.output,
         stream=stream,
     )
-    drawn = _drawn(beside.draw, model, options)
+    drawn = _drawn(beside.draw, model, files, options)
     if drawn or arrays.wanted(printer):
         options = replace(options, strict=True)
         if beside.plot:
@@ -161,10 +161,15 @@ def command(
     _predict(printer, model, files, options, top, scaling, beside, resume=resume, verbose=verbose)
 
 
-def _drawn(path: Path | None, model: str, options: ModelOptions) -> Path | None:
-    """The file for boxes and areas; none where the model reads a picture part by part, as digits."""
+def _drawn(path: Path | None, model: str, files: list[str], options: ModelOptions) -> Path | None:
+    """The file for boxes and areas; none where the model reads a picture part by part, as digits.
+
+    Raises ``UsageError`` for a model or a file without pictures.
+    """
     if path is None:
         return None
+    from portable_nn.data.batches import Bad
+    from portable_nn.data.expanding import expanded, is_picture, name_of
     from portable_nn.data.picture_batches import picture_steps
     from portable_nn.preprocessing.paper import DrawingsStep
 
@@ -173,6 +178,9 @@ def _drawn(path: Path | None, model: str, options: ModelOptions) -> Path | None:
         steps = picture_steps(found.prepared(found.only_input(), options.preparation).taken, None)
     except UsageError as error:
         raise UsageError(f"--draw is for models of pictures: {error}") from None
+    for each in chain.from_iterable(expanded(Path(file), False) for file in files):
+        if not (isinstance(each, Bad) or is_picture(each)):
+            raise UsageError(f"--draw is for files of pictures, and {name_of(each)} is none")
     return None if any(isinstance(step, DrawingsStep) for step in steps) else path
 
 

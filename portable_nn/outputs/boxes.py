@@ -1,4 +1,4 @@
-"""A picture with the boxes of what was found in it."""
+"""Pictures with the boxes of what was found in them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from portable_nn.core.errors import UsageError
 from portable_nn.core.plotting import BLUE, VERMILLION
 from portable_nn.data.images import read_image
+from portable_nn.outputs.overlays import sheet_of
 from portable_nn.preprocessing.pixels import on_white
 
 if TYPE_CHECKING:
@@ -20,19 +21,23 @@ if TYPE_CHECKING:
 
 
 def draw_boxes(predictions: Sequence[Prediction]) -> Image:
-    """The picture that ``predictions`` are of, each in its box with its label above it, or below at the upper edge.
+    """The pictures that ``predictions`` are of, side by side, with their boxes.
 
-    Raises:
-        UsageError: they are of no picture, of several, or of one that the model takes as a whole.
+    Raises ``UsageError`` where they are of no picture, or of some that the model takes as a whole.
     """
+    found: dict[str, list[Prediction]] = {}
+    for each in filter(lambda each: each.box, predictions):
+        found.setdefault(each.input if Path(each.input).is_file() else each.input.rpartition("#")[0], []).append(each)
+    if not found:
+        raise UsageError("boxes are drawn in picture files in which digits are found, and none was found")
+    return sheet_of([(name, _boxed(name, boxed)) for name, boxed in found.items()])
+
+
+def _boxed(path: str, boxed: Sequence[Prediction]) -> Image:
+    """A picture with each prediction's box, and its label above it, or below at the upper edge."""
     from PIL import Image, ImageDraw, ImageFont
 
-    boxed = [each for each in predictions if each.box]
-    names = {each.input.rpartition("#")[0] if "#" in each.input and len(boxed) > 1 else each.input for each in boxed}
-    if len(names) != 1 or not Path(next(iter(names))).is_file():
-        found = f"{len(names)} were found" if names else "none could be read"
-        raise UsageError(f"boxes are drawn in one picture file in which digits are found, and {found}")
-    image = Image.fromarray(on_white(read_image(names.pop())).round().astype(np.uint8)).convert("RGB")
+    image = Image.fromarray(on_white(read_image(path)).round().astype(np.uint8)).convert("RGB")
     thickness = max(1, max(image.size) // 300)
     usual = int(np.median([each.box[3] - each.box[1] for each in boxed if each.box]))
     height = max(10, min(usual * 2 // 5, max(image.size) // 25))

@@ -82,18 +82,31 @@ def test_boxes_are_drawn_around_the_ink(run, tmp_path):
             assert edge.any(axis=1).all()
 
 
+def test_several_pictures_are_drawn_side_by_side(run, tmp_path):
+    for name in ("a.png", "b.png"):
+        page(tmp_path / name)
+        assert run("predict", "digits", name, "--draw", f"boxes-{name}").code == 0
+    assert run("predict", "digits", "a.png", "b.png", "--draw", "both.png").code == 0
+    found = np.asarray(Image.open(tmp_path / "both.png"), int)
+    for place, name in enumerate(("a.png", "b.png")):
+        part = Image.open(tmp_path / f"boxes-{name}")
+        part.thumbnail((520, 520), Image.Resampling.LANCZOS)
+        left = 12 + place * 532
+        np.testing.assert_array_equal(found[42 : 42 + part.height, left : left + part.width], np.asarray(part))
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["photo.png", "--draw", "boxes.jpg"], 2, "--draw boxes.jpg: the name must end in .png"),
-        (["photo.png", "other.png", "--draw", "boxes.png"], 2, "boxes are drawn in one picture"),
-        (["blank.png", "--draw", "boxes.png"], 2, "boxes are drawn in one picture"),
+        (["photo.png", "rows.csv", "--draw", "boxes.png"], 2, "--draw is for files of pictures, and rows.csv is none"),
+        (["blank.png", "--draw", "boxes.png"], 2, "boxes are drawn in picture files in which digits are found"),
         (["photo.png", "--draw", "photo.png"], 2, "photo.png"),
     ],
 )
 def test_boxes_that_cannot_be_drawn(run, tmp_path, arguments, code, message):
     page(tmp_path / "photo.png")
-    page(tmp_path / "other.png")
+    (tmp_path / "rows.csv").write_text("1,2\n")
     Image.new("L", (300, 200), 240).save(tmp_path / "blank.png")
     found = run("predict", "digits", *arguments)
     assert found.code == code
