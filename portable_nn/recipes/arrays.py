@@ -121,7 +121,7 @@ def train_arrays(
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     rows = f"{quantity(len(x), 'example')} of {quantity(x.shape[1], 'number')}"
     notes = [f"from {rows}{scaling}, predicts {some(names)}, {what}"]
-    return trained._replace(notes=[*dict.fromkeys([*notes, *x.notes, *y.notes])])
+    return trained._replace(notes=[*dict.fromkeys([*notes, *trained.notes, *x.notes, *y.notes])])
 
 
 def _pair(

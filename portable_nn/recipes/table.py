@@ -194,7 +194,7 @@ def train_table(
         patience=patience,
         **passed_on(locals()),
     )
-    return trained._replace(notes=[*dropped, *_notes(frame, columns, wanted, drop, standardise)])
+    return trained._replace(notes=[*dropped, *_notes(frame, columns, wanted, drop, standardise), *trained.notes])
 
 
 # -- what is asked for
@@ -361,7 +361,8 @@ def fit_target(
     validation = (x, y) if len(x) else None
     history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=patience, **options)
     network = described(network, wanted, units or {})
-    return TrainedTable(network, history, figures_of(network, history, wanted, x, in_units), [])
+    notes = [f"losses: of {some(wanted.names)} brought to mean 0 and standard deviation 1"] * (wanted.mean is not None)
+    return TrainedTable(network, history, figures_of(network, history, wanted, x, in_units), notes)
 
 
 def described(network: Network, wanted: Target, units: Mapping[str, str]) -> Network:

@@ -31,7 +31,7 @@ TRAIN = ("train", "6-8-1", "echoes.h5", "--inputs", "waveforms", "--target", "sw
 def test_train_evaluate_predict(run, echoes, tmp_path):
     done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--rate", "0.01")
     assert done.code == 0, done.err
-    assert "predicts swh, numbers" in done.err
+    assert "predicts swh, numbers\nlosses: of swh brought to mean 0 and standard deviation 1\n" in done.err
     net = pnn.load(tmp_path / "swh.safetensors")
     assert (net.outputs[0].labels, net.outputs[0].unit) == (("swh",), "m")
     wanted = net.predict(X)[:, 0]
