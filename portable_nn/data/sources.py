@@ -155,7 +155,12 @@ def _finite(values: NDArray[Any], names: list[str], dtype: str) -> Tensor:
     """``values`` as ``dtype``. Raises ``DataError`` for NaN, infinity and what that cannot hold."""
     with np.errstate(over="ignore"):
         numbers = np.asarray(values, dtype)
-    _check_each(np.isfinite(numbers), names, f"expected finite {dtype} numbers, found NaN or infinity")
+    if not (finite := np.isfinite(numbers)).all():
+        row = int(np.unravel_index(finite.argmin(), finite.shape)[0])
+        gaps = np.isnan(numbers[row])
+        lost, what = (gaps, "missing (NaN)") if gaps.any() else (~finite[row], "infinite")
+        found = f"{lost.sum():,} of {lost.size:,} {what}, the first at {np.argwhere(lost)[0].tolist()}"
+        raise DataError(names[row], f"expected finite {dtype} numbers, found {found}")
     return numbers
 
 

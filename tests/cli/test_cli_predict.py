@@ -359,7 +359,7 @@ BAD = {
     "digits.csv:3": "expected a label and 784 values, found 2 cells",
     "digits.csv:4": "column 2: expected a finite number, found 'x'",
     "missing.png": "expected a file or folder, found neither",
-    "arrays.npy:3": "expected finite float32 numbers, found NaN or infinity",
+    "arrays.npy:3": "expected finite float32 numbers, found 1 of 784 missing (NaN), the first at [5]",
 }
 NAMES = [
     *(f"pictures/digit-{n}.png" for n in range(10)), *(f"digits.csv:{n}" for n in range(1, 7)), "missing.png",

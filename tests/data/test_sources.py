@@ -229,8 +229,8 @@ def test_everything_in_its_order(tmp_path: Path, digit: Path) -> None:
 
 FAULTS = [
     (ROWS[:, :783], r"a.npy: expected examples of shape \(28, 28\), found \(783,\)"),
-    (np.where(ROWS[3, 5] == ROWS, np.nan, ROWS), r"a.npy:\d: expected finite float32 numbers, found NaN or infinity"),
-    (np.full((2, 784), 1e300), "a.npy:0: expected finite float32 numbers, found NaN or infinity"),
+    (np.where(ROWS[3, 5] == ROWS, np.nan, ROWS), r"a.npy:\d: expected finite float32 numbers, found \d+ of 784 missing"),
+    (np.full((2, 784), 1e300), r"a.npy:0: .* found 784 of 784 infinite, the first at \[0\]"),
     (
         ROWS.astype(int) - 1,
         r"a.npy:\d: expected pixels from 0 to 255; if .* preprocessed already, pass them on unchanged: raw \(--raw\)",

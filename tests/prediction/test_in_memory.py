@@ -232,7 +232,7 @@ def test_a_data_frame_of_pandas() -> None:
     with pytest.raises(UsageError, match=r"^column 'w' must be an array of numbers, but holds text such as 'tall': np"):
         pnn.predict(net, frame.assign(w="tall"))
     frame.loc[9, "x"] = None
-    with pytest.raises(DataError, match=r"^x\[2\]: expected finite float32 numbers, found NaN or infinity$"):
+    with pytest.raises(DataError, match=r"^x\[2\]: expected finite float32 numbers, found 1 of 4 missing \(NaN\), the first at \[1\]$"):
         list(pnn.predict(net, frame))
 
 
@@ -262,7 +262,7 @@ def test_shapes_of_pictures_in_arrays() -> None:
         ({"a": Image.new("L", (4, 1))}, UsageError, "column 'a' must be an array of numbers, not a picture: pnn.prep"),
         (["a.png", 7], UsageError, "x[1] is of type int, among paths and pictures: give each kind by itself"),
         ("none.csv", DataError, "none.csv: expected a file or folder, found neither"),
-        (np.full((2, 4), np.nan), DataError, "x[0]: expected finite float32 numbers, found NaN or infinity"),
+        (np.full((2, 4), np.nan), DataError, "x[0]: expected finite float32 numbers, found 4 of 4 missing (NaN), the"),
         (SAMPLES, UsageError, "this model takes rows of numbers, and no pictures: give it rows, such as a CSV file"),
     ],
 )
