@@ -85,9 +85,9 @@ def command(
     of rows.
 
     Without these options, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers
-    are pixels, unless --preprocess none is given. The preprocessing is stored with the model, and predict repeats it.
-    If the pixels look like digits, predict finds digits in photographs, and answers "?" where the probability is lower
-    than for 98 % of the held-out digits.
+    are pixels, unless none is above 1 or --preprocess none is given. The preprocessing is stored with the model, and
+    predict repeats it. If the pixels look like digits, predict finds digits in photographs, and answers "?" where the
+    probability is lower than for 98 % of the held-out digits.
 
     A folder of pictures has a subfolder for each class, named after it. 784-200-3 scales the pictures to 28x28 in grey,
     3072 to 32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network for a folder or arrays of

@@ -11,7 +11,7 @@ import numpy as np
 
 from portable_nn import layers as pnn_layers
 from portable_nn.core.arguments import check_kinds
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import PortableNNWarning, UsageError, warn
 from portable_nn.core.names import ACTIVATIONS, OPTIMIZER, Prepare
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import quantity
@@ -91,8 +91,8 @@ def train_classifier(
         patience: stop after so many epochs without a smaller validation loss, and keep the best weights; by default a
             fifth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
         labels: the names of the classes.
-        preprocess: ``none`` takes the numbers as they are. Otherwise rows of 784 are pixels, 0 to 255, and begin with
-            ``Rescaling`` to 0.01 to 1. ``digits`` finds the digits in photographs; it is the default for ten classes
+        preprocess: ``none`` takes the numbers as they are; it is the default for rows of 784 numbers from -1 to
+            1. Others of 784 are pixels, 0 to 255, and begin with ``Rescaling`` to 0.01 to 1. ``digits`` finds the digits in photographs; it is the default for ten classes
             of pictures that are laid out as in MNIST. ``predict`` then answers ``"?"`` below a probability that at
             most 2 % of the digits that are held out do not have.
         standardise: begin with ``Normalization``, which brings each column of the training examples to mean 0 and
@@ -121,6 +121,9 @@ def train_classifier(
     train, held_out = split(len(x), validation, seed)
     if preprocess and standardise:
         raise UsageError("preprocess (--preprocess) or standardise (--standardise), not both")
+    if preprocess is None and x[0].size == PIXELS and not standardise and -1 <= x.min() <= x.max() <= 1:
+        preprocess = "none"
+        warn(f"rows of {PIXELS} numbers from {x.min():g} to {x.max():g} are taken as they are", PortableNNWarning)
     steps = () if standardise else digit_steps(x, sizes[-1], preprocess)
     first = [Normalization().adapt(x[train])] if standardise else _scaling(x) if steps else []
     network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)

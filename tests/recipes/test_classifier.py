@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import PortableNNWarning, UsageError
 from portable_nn.data.dataset import Dataset
 from portable_nn.recipes.classifier import build_classifier, parse_layers, train_classifier
 
@@ -141,7 +141,17 @@ def test_errors(x, y, options, message):
         train_classifier([3, 3], Dataset(x, y), **options)
 
 
-@pytest.mark.parametrize(("low", "high"), [(-1.0, 255.0), (0.0, 256.0), (0.0, 1.0)])
+def test_pixels_that_are_scaled_already_are_taken_as_they_are():
+    x = np.random.default_rng(0).random((20, 784))
+    data = Dataset(x / x.max(), np.arange(20) % 10)
+    with pytest.warns(PortableNNWarning, match=r"^rows of 784 numbers from .* to 1 are taken as they are$"):
+        found = train_classifier([784, 10], data, epochs=1).network
+    told = train_classifier([784, 10], data, epochs=1, preprocess="none").network
+    assert [node.operator for node in found.graph.nodes] == ["Gemm"]
+    np.testing.assert_array_equal(found.predict(data.x), told.predict(data.x))
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 255.0), (0.0, 256.0), (-2.0, 1.0)])
 def test_what_cannot_be_pixels(low, high):
     x = np.full((20, 784), low)
     x[:, 0] = high
