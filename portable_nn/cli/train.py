@@ -81,8 +81,8 @@ def command(
     finds them.
 
     With --inputs as well, DATA is a file with named arrays of any size, which is read and shuffled in pieces. A target
-    of whole numbers is a class, any other a number; --unit swh=m gives its unit. --validation holds out random blocks
-    of rows.
+    of whole numbers is a class, any other a number; units and labels are those in the file, or of --unit swh=m and
+    --labels. --validation holds out random blocks of rows.
 
     Without these options, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers
     are pixels, unless none is above 1 or --preprocess none is given. The preprocessing is stored with the model, and

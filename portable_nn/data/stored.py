@@ -20,6 +20,7 @@ from portable_nn.core.arrays import NUMBERS
 from portable_nn.core.errors import DataError, FormatError, PortableNNError, UsageError
 from portable_nn.core.foreign_values import is_path, is_picture, is_sparse, is_table, is_tensor
 from portable_nn.core.text import said
+from portable_nn.plain.packing import Meaning
 
 Array: TypeAlias = NDArray[Any]
 
@@ -50,6 +51,7 @@ class Stored:
         chunk: how many rows are stored together, so that one cannot be read without the others.
         read: the rows from a place to before another one.
         notes: what is left unread, in words.
+        meanings: what its numbers mean, or those of each array that stands side by side in it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Stored:
     chunk: int
     read: Callable[[int, int], Array]
     notes: tuple[str, ...] = ()
+    meanings: tuple[Meaning, ...] = ()
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ from portable_nn.data.files import opened, read_by
 from portable_nn.data.stored import WHOLE, Array, Stored, as_stored, piece_of, rows_of
 from portable_nn.format import open_arrays
 from portable_nn.plain import PlainTensors
+from portable_nn.plain.packing import Meaning
 
 
 class StoredFile(NamedTuple):
@@ -100,10 +102,9 @@ def side_by_side(found: Sequence[Stored], where: str) -> Stored:
         return np.concatenate([each[start:stop].reshape(stop - start, -1) for each in found], axis=1)
 
     dtype = np.result_type(*(each.dtype for each in found))
-    notes = tuple(note for each in found for note in each.notes)
-    return Stored(
-        ", ".join(each.name for each in found), dtype, (count, width), max(e.chunk for e in found), read, notes
-    )
+    name, chunk = ", ".join(each.name for each in found), max(each.chunk for each in found)
+    notes, meanings = (tuple(chain(*parts)) for parts in zip(*((e.notes, e.meanings) for e in found), strict=True))
+    return Stored(name, dtype, (count, width), chunk, read, notes, meanings)
 
 
 # -- kinds
@@ -114,7 +115,7 @@ def _plain(path: Path) -> StoredFile:
     tensors = open_arrays(path, in_pieces=True)
 
     def read(name: str) -> Stored:
-        return _noted(_of_tensors(tensors, name), tensors.unread(name))
+        return _noted(_of_tensors(tensors, name), tensors.unread(name), tensors.meaning(name))
 
     skipped = {name.strip("/"): reason for name, reason in tensors.skipped.items()}
     return StoredFile([name for name in tensors if name], read, skipped)
@@ -131,9 +132,10 @@ def _of_tensors(tensors: PlainTensors, name: str) -> Stored:
     return Stored(where, np.dtype(entry.dtype), entry.shape, chunk, lambda a, b: tensors.rows(name, a, b))
 
 
-def _noted(found: Stored, unread: Sequence[str]) -> Stored:
-    """An array with a note on those of its attributes that are not read."""
-    return replace(found, notes=(f"{found.name}: attributes that are not read: {some(unread)}",)) if unread else found
+def _noted(found: Stored, unread: Sequence[str], meaning: Meaning) -> Stored:
+    """An array with what its numbers mean, and a note on those of its attributes that are not read."""
+    notes = (f"{found.name}: attributes that are not read: {some(unread)}",) * bool(unread)
+    return replace(found, notes=notes, meanings=(meaning,))
 
 
 def _in_parts(read: Callable[[int, int], Array], size: int, start: int, stop: int) -> Array:
@@ -157,7 +159,7 @@ def _zarr(path: Path) -> StoredFile:
     def read(name: str) -> Stored:
         where, what = f"{path}: {name}", {"path": str(path.absolute()), "name": paths[name]}
         with reading():
-            [shape, dtype, chunk, stored, unread], _ = ask(zarr_side.array_layout, 0, **what)
+            [shape, dtype, chunk, stored, unread, (unit, labels)], _ = ask(zarr_side.array_layout, 0, **what)
 
         def rows(start: int, stop: int) -> Array:
             _, [found] = ask(zarr_side.array_rows, stored, **what, start=start, stop=stop)
@@ -167,7 +169,7 @@ def _zarr(path: Path) -> StoredFile:
         if not (found.size and shape):
             return found
         found = replace(found, read=partial(_in_parts, rows, piece_of([found], WHOLE)))
-        return _noted(as_stored(rows_of(found, where), where), unread)
+        return _noted(as_stored(rows_of(found, where), where), unread, Meaning(unit, tuple(labels)))
 
     with reading():
         names, _ = ask(zarr_side.array_names, 0, path=str(path.absolute()))

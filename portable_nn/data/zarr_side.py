@@ -26,7 +26,7 @@ from portable_nn.core.jsons import parsed_json
 from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.text import shortened, some
 from portable_nn.core.text import size as size_of
-from portable_nn.plain.packing import ATTRIBUTES, Packing, packing_of
+from portable_nn.plain.packing import ATTRIBUTES, Meaning, Packing, meaning_of, packing_of
 
 Array: TypeAlias = NDArray[Any]
 
@@ -71,6 +71,7 @@ class About(NamedTuple):
         chunks: the shape of what is stored together.
         packing: its packing, where it is packed.
         unread: the names of the attributes that are not read.
+        meaning: what its numbers mean.
     """
 
     file: str
@@ -80,6 +81,7 @@ class About(NamedTuple):
     chunks: tuple[int, ...]
     packing: Packing | None
     unread: list[str]
+    meaning: Meaning
 
 
 def prepare() -> None:
@@ -118,7 +120,7 @@ def array_layout(*, path: str, name: str) -> tuple[list[Any], list[Array]]:
     # As much time as what it claims may take.
     stored = max(stored, whole // UNPACKED, chunks * CHUNK // UNPACKED)
     dtype = about.packing.dtype if about.packing else about.dtype
-    return [about.shape, dtype.str, max((1, *about.chunks[:1])), stored, about.unread], []
+    return [about.shape, dtype.str, max((1, *about.chunks[:1])), stored, about.unread, about.meaning], []
 
 
 def array_rows(*, path: str, name: str, start: int, stop: int) -> tuple[None, list[Array]]:
@@ -216,14 +218,15 @@ def _described(root: str, name: str) -> About:
     left_out: dict[str, Any] = {"attributes": {}, "consolidated_metadata": None}
     text = json.dumps({key: left_out.get(key, value) for key, value in said.items()})
     attributes = said.get("attributes") if file == "zarr.json" or beside is None else beside[1]
-    packing, unread = _packing(attributes if isinstance(attributes, dict) else {}, said.get("fill_value"), dtype, where)
-    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), packing, unread)
+    attributes = attributes if isinstance(attributes, dict) else {}
+    packing, meaning = _packing(attributes, said.get("fill_value"), dtype, where), meaning_of(attributes)
+    own = (*ATTRIBUTES, *meaning.read, DIMENSIONS)
+    unread = [key for key in attributes if key not in own] if packing else []
+    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), packing, unread, meaning)
 
 
-def _packing(
-    attributes: Mapping[str, Any], fill: Any, dtype: np.dtype[Any], where: str
-) -> tuple[Packing | None, list[str]]:
-    """The packing of an array, by attributes as xarray writes them, and the names of those that are not read.
+def _packing(attributes: Mapping[str, Any], fill: Any, dtype: np.dtype[Any], where: str) -> Packing | None:
+    """The packing of an array, by attributes as xarray writes them.
 
     In version 2 of the format, ``_FillValue`` is the value of chunks that were never written; in version 3, that of
     floats is the bytes of a double in base64.
@@ -236,8 +239,7 @@ def _packing(
         if dtype.kind == "f" and isinstance(fill, str):
             in_words = fill in ("NaN", "Infinity", "-Infinity")
             found["_FillValue"] = float(fill) if in_words else np.frombuffer(b64decode(fill, validate=True), "<f8")
-    packing = packing_of(dtype, found, where)
-    return packing, [key for key in attributes if key not in (*ATTRIBUTES, DIMENSIONS)] if packing else []
+    return packing_of(dtype, found, where)
 
 
 def _second(said: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:

@@ -8,7 +8,7 @@ refused, and everything that is not an array of numbers is skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from io import FileIO
 from itertools import chain
@@ -23,7 +23,7 @@ from portable_nn.core.limits import DEFLATE, excess
 from portable_nn.core.memory import aligned
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
-from portable_nn.plain.packing import ATTRIBUTES, Packing, packing_of
+from portable_nn.plain.packing import ATTRIBUTES, MEANINGS, Meaning, Packing, meaning_of, packing_of
 from portable_nn.plain.tensors import (
     NUMBERS,
     ArrayPlace,
@@ -67,6 +67,7 @@ def open_file(opened: Opened) -> Listing:
         spans = ((f"/{name}", at, at + both[name].nbytes) for name, at in offsets.items())
         refuse(where, [*faults, *overlaps(spans)])
         metadata, notes = _metadata(file, texts)
+        meanings = {name: meaning_of(_attributes(each, MEANINGS)) for name, each in datasets.items()}
     if start:
         notes.append(f"the HDF5 data begin at byte {start}, after a user block, which is not read")
 
@@ -75,8 +76,8 @@ def open_file(opened: Opened) -> Listing:
     places = {name: ArrayPlace(opened.file, offsets[name], datasets[name].dtype) for name in mapped}
     chunks = {name: each.chunks[0] if each.chunks else 1 for name, each in datasets.items() if each.shape}
     read, rows = _readers(opened, datasets, packings)
-    unread = {name: _unread(datasets[name]) for name in (datasets if is_netcdf else packings)}
-    return Listing(entries, read, skipped, notes, metadata, places, rows, chunks, unread)
+    unread = {name: _unread(datasets[name], meanings[name]) for name in (datasets if is_netcdf else packings)}
+    return Listing(entries, read, skipped, notes, metadata, places, rows, chunks, unread, meanings)
 
 
 def _remarks(datasets: Mapping[str, Any], packings: Mapping[str, Packing]) -> Iterator[str]:
@@ -247,7 +248,7 @@ def _packings(datasets: dict[str, Any], skipped: dict[str, str], where: str, is_
     found = dict[str, Packing]()
     for name, dataset in list(datasets.items()):
         try:
-            given = {key: value for key in ATTRIBUTES if (value := _attribute(dataset, key)) is not None}
+            given = _attributes(dataset, ATTRIBUTES)
             if is_netcdf and dataset.dtype.kind == "f":
                 given.setdefault("_FillValue", FILL)
             if packing := packing_of(dataset.dtype, given, where):
@@ -259,6 +260,11 @@ def _packings(datasets: dict[str, Any], skipped: dict[str, str], where: str, is_
             skipped[f"/{name}"] = error.reason
             del datasets[name]
     return found
+
+
+def _attributes(dataset: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Those of ``names`` that it has."""
+    return {name: value for name in names if (value := _attribute(dataset, name)) is not None}
 
 
 def _attribute(dataset: Any, name: str) -> Any:
@@ -280,9 +286,9 @@ def _attribute(dataset: Any, name: str) -> Any:
     return _decoded(value) if is_text else value
 
 
-def _unread(dataset: Any) -> list[str]:
+def _unread(dataset: Any, meaning: Meaning) -> list[str]:
     """The names of the attributes that are not read, but for those of the library of netCDF."""
-    own = {*ATTRIBUTES, "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
+    own = {*ATTRIBUTES, *meaning.read, "CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
     return [str(name) for name in dataset.attrs if name not in own and not str(name).startswith("_Netcdf4")]
 
 

@@ -27,6 +27,41 @@ ATTRIBUTES: Final[Mapping[str, int]] = {
 """The attributes that are read, and the most numbers that each may have."""
 
 
+MEANINGS: Final = ("units", "flag_values", "flag_meanings")
+"""The attributes that say what numbers mean (sections 3.1 and 3.5)."""
+
+MOST_CLASSES: Final = 1000
+"""The most classes whose names are read."""
+
+
+class Meaning(NamedTuple):
+    """What numbers mean: their unit, or the names of the classes 0, 1, 2, …; empty where nothing says it."""
+
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The attributes that say it."""
+        return MEANINGS[:1] * bool(self.unit) + MEANINGS[1:] * bool(self.labels)
+
+
+def meaning_of(attributes: Mapping[str, Any]) -> Meaning:
+    """What ``attributes``, those of ``MEANINGS`` that an array has, say; what is of another form says nothing.
+
+    >>> meaning_of({"flag_values": [0, 1, 3], "flag_meanings": "ocean lake land"}).labels
+    ('ocean', 'lake', '2', 'land')
+    """
+    unit, values, words = (attributes.get(name, "") for name in MEANINGS)
+    names = words.split() if isinstance(words, str) and words.replace("\n", " ").isprintable() else []
+    numbers = np.ravel(values)
+    if numbers.dtype.kind in "iu" and len(set(names)) == numbers.size and (numbers >= 0).all():
+        called = dict(zip(numbers.tolist(), names, strict=False))
+        if len(called) == len(names) and max(called) < MOST_CLASSES:
+            return Meaning("", tuple(called.get(number, str(number)) for number in range(max(called) + 1)))
+    return Meaning(unit) if isinstance(unit, str) and unit.isprintable() and unit != "1" else Meaning()
+
+
 class Packing(NamedTuple):
     """The meaning of what is stored in an array.
 

@@ -23,6 +23,7 @@ from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import Bytes
 from portable_nn.core.tensors import ITEM_SIZES, Array, value_fault
 from portable_nn.core.text import quantity, said
+from portable_nn.plain.packing import Meaning
 
 NUMBERS: Final[Mapping[str, int]] = {**ITEM_SIZES, "complex64": 8, "complex128": 16}
 """The element types that plain files may hold, by numpy's name, and the bytes of one element."""
@@ -83,6 +84,7 @@ class Listing(NamedTuple):
         rows: reads some rows of one, from a place to before another, where the kind of file allows it.
         chunks: how many rows of it are stored together, by name.
         unread: the names of attributes that are not read, though they may matter, by name.
+        meanings: what the numbers mean, by name.
     """
 
     entries: Mapping[str, Entry]
@@ -94,6 +96,7 @@ class Listing(NamedTuple):
     rows: Callable[[str, int, int], Array] | None = None
     chunks: Mapping[str, int] = MappingProxyType({})
     unread: Mapping[str, Sequence[str]] = MappingProxyType({})
+    meanings: Mapping[str, Meaning] = MappingProxyType({})
 
 
 class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
@@ -174,6 +177,10 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
     def unread(self, name: str) -> Sequence[str]:
         """The names of the attributes of an array that are not read, though they may matter."""
         return self._listing.unread.get(name, ())
+
+    def meaning(self, name: str) -> Meaning:
+        """What the numbers of an array mean, as far as the file says it."""
+        return self._listing.meanings.get(name, Meaning())
 
     def rows(self, name: str, start: int, stop: int) -> Array:
         """Some rows of an array, of a kind of file that allows it. Raises as an access does, but for the claim."""

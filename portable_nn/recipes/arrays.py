@@ -77,8 +77,8 @@ def train_arrays(
         targets: the array that it predicts: classes, whole numbers from 0; or one number or more for each example.
             Several of numbers stand side by side.
         task: ``classes`` or ``numbers``; by default one array of whole numbers is classes.
-        units: units by the names of targets.
-        labels: the names of the classes.
+        units: units by the names of targets; by default those that the file gives (``units``).
+        labels: the names of the classes; by default those that the file gives (``flag_values``, ``flag_meanings``).
         standardise: bring each number of the inputs to mean 0 and standard deviation 1, over the training examples.
         window: how many examples are shuffled together, as ``fit`` takes it.
         validation: the share of the examples that is held out to measure by, drawn in blocks of rows that are read
@@ -102,6 +102,7 @@ def train_arrays(
     train, held = divided([x, y], validation, seed)
     wanted, y = _wanted(y, train, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
     wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
+    units = {name: said.unit for name, said in zip(names, y.meanings, strict=False)} | dict(units or {})
     first = _first_layers(train.of(x)) if standardise else []
     layers_after = layers_for(wanted, sizes, activation)
     network = Sequential(Input(x.shape[1]), *first, *layers_after, labels=wanted.labels, seed=seed)
@@ -147,7 +148,8 @@ def named_arrays(
         raise UsageError(f"data has no '{missing[0]}'; it has {some(map(str, data))}")
     found = {name: rows_of(data[name], name) for name in chosen}
     each = [as_stored(one if isinstance(one, Stored) else as_array(one, name), name) for name, one in found.items()]
-    return side_by_side(each, "data")
+    said = [data[name].meanings if isinstance(data[name], Stored) else () for name in found]
+    return side_by_side([replace(one, meanings=of) for one, of in zip(each, said, strict=True)], "data")
 
 
 def _flat(x: Stored) -> Stored:
@@ -191,11 +193,18 @@ def _of_classes(
 ) -> tuple[Target, Stored]:
     loss = loss_of("classes of which one is right have", loss)
     y, high = class_range(y, width)
+    labels = labels or labels_said(y, high, last)
     count = last or max(high + 1, len(labels))
     if high >= count or count < 2:
         raise UsageError(f"{y.name} holds the classes 0 to {high}, and the last layer has {quantity(count, 'unit')}")
     check_labels(labels, count, "class")
     return Target(names, np.empty(0), count, loss, tuple(labels) or tuple(map(str, range(count)))), y
+
+
+def labels_said(y: Stored, high: int, count: int | None) -> tuple[str, ...]:
+    """The names that a file gives the classes 0 to ``high``; none where they are not as many as ``count``, if given."""
+    said = y.meanings[0].labels if y.meanings else ()
+    return said if high < len(said) and count in (None, len(said)) else ()
 
 
 def class_range(y: Stored, width: int) -> tuple[Stored, int]:
@@ -316,6 +325,7 @@ def _with_head(body: Network, y: Stored, labels: Sequence[str], seed: int) -> tu
     if len(body.types[value].shape) != 2:
         raise UsageError(f"until must be a value of rows, and '{value}' is {format_shape(body.types[value].shape)}")
     y, high = class_range(y, 1)
+    labels = labels or labels_said(y, high, None)
     count = max(high + 1, len(labels))
     check_labels(labels, count, "class", " of the data")
     return Sequential(body, Dense(count), labels=labels or list(map(str, range(count))), seed=seed), y

@@ -49,6 +49,35 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
     assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_units_and_names_of_classes_are_those_of_the_file(run, tmp_path, kind):
+    arrays = {"waveforms": (X, {}), "swh": (SWH, {"units": "m"}), "n": (SWH, {"units": "1"})}
+    flags = {"flag_meanings": "ocean lake ice land", "flag_values": np.int8([0, 1, 2, 3])}
+    arrays["surface"] = np.arange(900).astype(np.int8) % 4, flags
+    if kind == "nc":
+        with h5py.File(tmp_path / "echoes.nc", "w") as file:
+            for name, (values, attributes) in arrays.items():
+                file[name] = values
+                file[name].attrs.update({k: np.bytes_(v) if isinstance(v, str) else v for k, v in attributes.items()})
+    else:
+        group = pytest.importorskip("zarr").open_group(str(tmp_path / "echoes.zarr"), mode="w")
+        for name, (values, attributes) in arrays.items():
+            made = group.create_array(name, data=values)
+            made.attrs.update({k: v if isinstance(v, str) else v.tolist() for k, v in attributes.items()})
+    train = ("train", "auto-4-auto", f"echoes.{kind}", "--inputs", "waveforms", "--epochs", "1", "-q", "--force")
+    for target, labels, units, more in (
+        ("surface", ("ocean", "lake", "ice", "land"), (), ("--test", "0.2")),
+        ("surface", ("a", "b", "c", "d"), (), ("--labels", "a,b,c,d")),
+        ("swh", ("swh",), ("m",), ()),
+        ("swh", ("swh",), ("cm",), ("--unit", "swh=cm")),
+        ("n,swh", ("n", "swh"), ("", "m"), ()),
+    ):
+        done = run(*train, "--target", target, *more, "--out", "found.safetensors")
+        assert done.code == 0, done.err
+        [info] = pnn.load(tmp_path / "found.safetensors").outputs
+        assert (info.labels, info.each_unit) == (labels, units)
+
+
 def test_tune(run, echoes, tmp_path):
     assert run(*TRAIN, "--out", "swh.safetensors", "--epochs", "2", "--rate", "0.01").code == 0
     before = pnn.load(tmp_path / "swh.safetensors")

@@ -60,7 +60,7 @@ def test_numbers_are_those_that_the_attributes_say(
     for part in (slice(0, 103), slice(3, 7), slice(95, None)):
         np.testing.assert_array_equal(found[part], TRUE[part])
     assert [each.partition(": ")[2] for each in found.notes] == [
-        f"{NAME}: attributes that are not read: flag_values, units",
+        f"{NAME}: attributes that are not read: flag_values",
         "not read: other, axis0, axis1",
     ]
     beside = open_stored(tmp_path / f"sgdr{suffix}", [NAME], ["other"])
