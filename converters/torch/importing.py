@@ -119,9 +119,9 @@ def read_torch(
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
     if example is None:
         raise UsageError(
-            "an example is missing: a module does not say which inputs it takes, and PyTorch follows an example through "
-            "it. from_torch(module, torch.zeros(2, 3, 224, 224)) is for two pictures of 3 channels; a tuple has several "
-            "inputs"
+            "an example is missing: a module does not say which inputs it takes, and PyTorch follows an example "
+            "through it. from_torch(module, torch.zeros(2, 3, 224, 224)) is for two pictures of 3 channels; a tuple is "
+            "for several inputs"
         )
     check_convertible(module, example)
     tolerance = Tolerance(atol, rtol)

@@ -92,9 +92,10 @@ def train_classifier(
             fifth of the epochs, at least 10, and all with a schedule. With 0, all are run and the last weights kept.
         labels: the names of the classes.
         preprocess: ``none`` takes the numbers as they are; it is the default for rows of 784 numbers from -1 to
-            1. Others of 784 are pixels, 0 to 255, and begin with ``Rescaling`` to 0.01 to 1. ``digits`` finds the digits in photographs; it is the default for ten classes
-            of pictures that are laid out as in MNIST. ``predict`` then answers ``"?"`` below a probability that at
-            most 2 % of the digits that are held out do not have.
+            1. Others of 784 are pixels, 0 to 255, and begin with ``Rescaling`` to 0.01 to 1. ``digits`` finds the
+            digits in photographs; it is the default for ten classes of pictures that are laid out as in MNIST.
+            ``predict`` then answers ``"?"`` below a probability that at most 2 % of the digits that are held out do not
+            have.
         standardise: begin with ``Normalization``, which brings each column of the training examples to mean 0 and
             standard deviation 1.
         seed: the seed of the initial weights, the split and the shuffling.

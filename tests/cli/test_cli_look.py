@@ -124,7 +124,7 @@ FLAGS = {"loss": "--loss", "batch_size": "--batch-size", "until": "--until", "ch
         ("a column x=3 and --dim x=3", "a column x=3 and --dim x=3"),
         ("--inputs and --target name others (inputs=, targets=)", "--inputs and --target name others"),
         ("say --decimal , (decimal=',') or leave it out (--drop, drop=)", "say --decimal , or leave it out (--drop)"),
-        ('dtype="float32" (--dtype float32), or sizes={\'n\': 4} (--dim)', "--dtype float32, or --dim"),
+        ("dtype=\"float32\" (--dtype float32), or sizes={'n': 4} (--dim)", "--dtype float32, or --dim"),
         ("train --missing other; in Python unknown='other'", "train --missing other"),
         ("Softmax (axis=1) needs --opset 13", "Softmax (axis=1) needs --opset 13"),
     ],

@@ -232,7 +232,7 @@ def test_a_data_frame_of_pandas() -> None:
     with pytest.raises(UsageError, match=r"^column 'w' must be an array of numbers, but holds text such as 'tall': np"):
         pnn.predict(net, frame.assign(w="tall"))
     frame.loc[9, "x"] = None
-    with pytest.raises(DataError, match=r"^x\[2\]: expected finite float32 numbers, found 1 of 4 missing \(NaN\), the first at \[1\]$"):
+    with pytest.raises(DataError, match=r"^x\[2\]: expected .* found 1 of 4 missing \(NaN\), the first at \[1\]$"):
         list(pnn.predict(net, frame))
 
 
