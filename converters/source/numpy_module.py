@@ -149,9 +149,9 @@ def _main(function: Function, file: str) -> Iterator[str]:
         yield f"LABELS = [{', '.join(map(in_quotes, labels))}]"
     usage = " ".join(f"{each}.npy" for each in function.inputs)
     yield _COMPUTE.format(usage=in_quotes(f"usage: python {plain_text(file)} {usage} [output.npy]"))
-    classes = function.network.outputs[0].kind in {"logits", "probabilities"}
-    has_names = labels and function.types[function.graph.outputs[0]].shape[-1:] == (len(labels),)
-    yield _LARGEST if classes and has_names else "        print(result)"
+    named = labels and function.types[function.graph.outputs[0]].shape[-1:] == (len(labels),)
+    is_of_classes = named and function.network.outputs[0].kind in {"logits", "probabilities"}
+    yield _LARGEST if is_of_classes else "        print(result)"
     yield _SAVE
 
 

@@ -15,9 +15,7 @@ CHECKS: Final = re.compile(r"aten\._assert|aten\.sym_constrain|torch\._check|ate
 def target_of(node: Any) -> str:
     """The name of what a node calls."""
     target = node.target
-    if hasattr(target, "_schema"):
-        return str(target)
-    return f"{target.__module__}.{target.__name__}"
+    return str(target) if hasattr(target, "_schema") else f"{target.__module__}.{target.__name__}"
 
 
 def is_known(node: Any) -> bool:

@@ -132,9 +132,7 @@ class Writing:
     @property
     def device(self) -> str:
         """The device of the first input, or parameter."""
-        if self.body.arguments:
-            return f"{self.body.arguments[0]}.device"
-        return "None"
+        return f"{self.body.arguments[0]}.device" if self.body.arguments else "None"
 
     def tensor(self, name: str) -> str:
         """The expression of a value, a tensor."""

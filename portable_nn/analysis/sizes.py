@@ -284,9 +284,7 @@ def _short(operation: Operation | None) -> str:
 
 def _per_axis(sign: str, values: Sequence[object], usual: object) -> str:
     """``/2``, ``/2x1``; empty where all are ``usual``."""
-    if all(value == usual for value in values):
-        return ""
-    return sign + _alike(values)
+    return "" if all(value == usual for value in values) else sign + _alike(values)
 
 
 def as_text(net: NetSizes, width: int | None = None) -> str:

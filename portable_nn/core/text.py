@@ -168,10 +168,11 @@ def nearest(word: str, names: Iterable[str], similar: int = 1) -> list[str]:
     """
     from difflib import get_close_matches
 
-    holding = {name: name.lower().find(word.lower()) for name in names}
-    found = [name for name, place in holding.items() if word and place >= 0]
-    found.sort(key=lambda name: (holding[name] > 0, len(name)))
-    return found[:SHOWN] or get_close_matches(word, holding, similar)
+    places = {name: name.lower().find(word.lower()) for name in names}
+    found = sorted(
+        (name for name in places if word and places[name] >= 0), key=lambda name: (places[name] > 0, len(name))
+    )
+    return found[:SHOWN] or get_close_matches(word, places, similar)
 
 
 def size(count: int) -> str:

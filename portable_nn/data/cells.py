@@ -66,9 +66,7 @@ def is_words(cells: Cells) -> bool:
 
 def missing(cells: Cells) -> NDArray[np.bool_]:
     """True in the places where a column has no value."""
-    if is_words(cells):
-        return np.array([cell is None for cell in cells], bool)
-    return np.isnan(cells)
+    return np.array([cell is None for cell in cells], bool) if is_words(cells) else np.isnan(cells)
 
 
 def is_number(cell: str, decimal: str) -> bool:

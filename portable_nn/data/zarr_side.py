@@ -220,8 +220,7 @@ def _described(root: str, name: str) -> About:
     attributes = said.get("attributes") if file == "zarr.json" or beside is None else beside[1]
     attributes = attributes if isinstance(attributes, dict) else {}
     packing, meaning = _packing(attributes, said.get("fill_value"), dtype, where), meaning_of(attributes)
-    own = (*ATTRIBUTES, *meaning.read, DIMENSIONS)
-    unread = [key for key in attributes if key not in own] if packing else []
+    unread = [key for key in attributes if key not in (*ATTRIBUTES, *meaning.read, DIMENSIONS)] if packing else []
     return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), packing, unread, meaning)
 
 

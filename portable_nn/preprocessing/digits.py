@@ -127,9 +127,7 @@ def lay_out(drawing: Pixels, size: int, box: int) -> Pixels:
     canvas = np.zeros((math.ceil(side) + 1,) * 2, np.float32)
     top, left = (-math.floor(start) for start in starts)
     canvas[top : top + drawing.shape[0], left : left + drawing.shape[1]] = drawing
-    if fits:
-        return canvas[:size, :size]
-    return _resample(canvas, starts[0] + top, starts[1] + left, side, size)
+    return canvas[:size, :size] if fits else _resample(canvas, starts[0] + top, starts[1] + left, side, size)
 
 
 def _start(mass: Pixels, side: float, size: int) -> float:

@@ -83,9 +83,7 @@ def _uneven(case: Case) -> Iterator[Caution]:
 
 def _phases(phases: tuple[int, ...]) -> str:
     """``2, 1, 2, 1, ...``, the repeating pattern; of a long one the minimum and the maximum."""
-    if len(phases) > 4:
-        return f"{min(phases)} to {max(phases)}"
-    return f"{', '.join(map(str, phases * 2))}, ..."
+    return f"{min(phases)} to {max(phases)}" if len(phases) > 4 else f"{', '.join(map(str, phases * 2))}, ..."
 
 
 def _reason(window: Window) -> str:

@@ -88,9 +88,7 @@ class Use:
     def promoted(self, value: Any, dtype: str | None = None) -> Symbol:
         """An argument, a tensor, a number or a size, in the element type of the result."""
         dtype = dtype or self.dtype
-        if not isinstance(value, Symbol):
-            return constant(value, dtype)
-        return cast(value, dtype)
+        return constant(value, dtype) if not isinstance(value, Symbol) else cast(value, dtype)
 
 
 def row_of(target: str) -> Row | None:

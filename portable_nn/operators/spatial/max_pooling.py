@@ -132,9 +132,7 @@ def _max_grad(n: KernelContext) -> list[Step]:
         steps.append(partial(np.multiply, dy[at], mask, out=part))
         if not apart:
             steps.append(partial(np.add, target, part, out=target))
-    if apart and read == out.size:
-        return steps
-    return [partial(out.fill, 0), *steps]
+    return steps if apart and read == out.size else [partial(out.fill, 0), *steps]
 
 
 def _slices(pairs: Iterable[tuple[slice, slice]]) -> tuple[Any, Any]:
