@@ -117,12 +117,6 @@ def read_torch(
         )
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"expected a torch.nn.Module, not a {type(module).__module__}.{type(module).__qualname__}")
-    if example is None:
-        raise UsageError(
-            "an example is missing: a module does not say which inputs it takes, and PyTorch follows an example "
-            "through it. from_torch(module, torch.zeros(2, 3, 224, 224)) is for two pictures of 3 channels; a tuple is "
-            "for several inputs"
-        )
     check_convertible(module, example)
     tolerance = Tolerance(atol, rtol)
     module, example, widened = without_bfloat16(module, example, bfloat16)
@@ -216,13 +210,19 @@ _QUANTIZED: Final = re.compile(r"torch\.(ao\.)?nn\.(intrinsic\.)?quantized\b")
 
 
 def check_convertible(module: Any, example: Any) -> None:
-    """Refuse compiled and quantized modules, and tensors without numbers or of complex ones.
+    """Refuse a missing example, compiled and quantized modules, and tensors without numbers or of complex ones.
 
     Raises ``UsageError`` that names the part, what was expected, and what to do.
     """
     import torch
     from torch.utils import _pytree
 
+    if example is None:
+        raise UsageError(
+            "an example is missing: a module does not say which inputs it takes, and PyTorch follows an example "
+            "through it. from_torch(module, torch.zeros(2, 3, 224, 224)) is for two pictures of 3 channels; a tuple is "
+            "for several inputs"
+        )
     for path, part in module.named_modules():
         name = f"'{path}'" if path else "the module"
         kind = type(part)

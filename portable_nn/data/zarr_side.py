@@ -218,14 +218,14 @@ def _described(root: str, name: str) -> About:
     left_out: dict[str, Any] = {"attributes": {}, "consolidated_metadata": None}
     text = json.dumps({key: left_out.get(key, value) for key, value in said.items()})
     attributes = said.get("attributes") if file == "zarr.json" or beside is None else beside[1]
-    attributes = attributes if isinstance(attributes, dict) else {}
-    packing, meaning = _packing(attributes, said.get("fill_value"), dtype, where), meaning_of(attributes)
-    unread = [key for key in attributes if key not in (*ATTRIBUTES, *meaning.read, DIMENSIONS)] if packing else []
-    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), packing, unread, meaning)
+    found = _packing(attributes if isinstance(attributes, dict) else {}, said.get("fill_value"), dtype, where)
+    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), *found)
 
 
-def _packing(attributes: Mapping[str, Any], fill: Any, dtype: np.dtype[Any], where: str) -> Packing | None:
-    """The packing of an array, by attributes as xarray writes them.
+def _packing(
+    attributes: Mapping[str, Any], fill: Any, dtype: np.dtype[Any], where: str
+) -> tuple[Packing | None, list[str], Meaning]:
+    """The packing of an array, by attributes as xarray writes them; those that are not read; and what it means.
 
     In version 2 of the format, ``_FillValue`` is the value of chunks that were never written; in version 3, that of
     floats is the bytes of a double in base64.
@@ -238,7 +238,9 @@ def _packing(attributes: Mapping[str, Any], fill: Any, dtype: np.dtype[Any], whe
         if dtype.kind == "f" and isinstance(fill, str):
             in_words = fill in ("NaN", "Infinity", "-Infinity")
             found["_FillValue"] = float(fill) if in_words else np.frombuffer(b64decode(fill, validate=True), "<f8")
-    return packing_of(dtype, found, where)
+    packing, meaning = packing_of(dtype, found, where), meaning_of(attributes)
+    own = (*ATTRIBUTES, *meaning.read, DIMENSIONS)
+    return packing, [key for key in attributes if key not in own] if packing else [], meaning
 
 
 def _second(said: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:

@@ -67,7 +67,7 @@ def open_file(opened: Opened) -> Listing:
         spans = ((f"/{name}", at, at + both[name].nbytes) for name, at in offsets.items())
         refuse(where, [*faults, *overlaps(spans)])
         metadata, notes = _metadata(file, texts)
-        meanings = {name: meaning_of(_attributes(each, MEANINGS)) for name, each in datasets.items()}
+        meanings = _meanings(datasets)
     if start:
         notes.append(f"the HDF5 data begin at byte {start}, after a user block, which is not read")
 
@@ -260,6 +260,11 @@ def _packings(datasets: dict[str, Any], skipped: dict[str, str], where: str, is_
             skipped[f"/{name}"] = error.reason
             del datasets[name]
     return found
+
+
+def _meanings(datasets: Mapping[str, Any]) -> dict[str, Meaning]:
+    """What the numbers of each dataset mean."""
+    return {name: meaning_of(_attributes(each, MEANINGS)) for name, each in datasets.items()}
 
 
 def _attributes(dataset: Any, names: Iterable[str]) -> dict[str, Any]:
