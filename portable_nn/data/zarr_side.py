@@ -218,8 +218,8 @@ def _described(root: str, name: str) -> About:
     left_out: dict[str, Any] = {"attributes": {}, "consolidated_metadata": None}
     text = json.dumps({key: left_out.get(key, value) for key, value in said.items()})
     attributes = said.get("attributes") if file == "zarr.json" or beside is None else beside[1]
-    found = _packing(attributes if isinstance(attributes, dict) else {}, said.get("fill_value"), dtype, where)
-    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), *found)
+    by_attributes = _packing(attributes if isinstance(attributes, dict) else {}, said.get("fill_value"), dtype, where)
+    return About(file, text.encode(), tuple(shape), dtype, tuple(chunks), *by_attributes)
 
 
 def _packing(
