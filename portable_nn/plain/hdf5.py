@@ -263,7 +263,7 @@ def _packings(datasets: dict[str, Any], skipped: dict[str, str], where: str, is_
 
 
 def _meanings(datasets: Mapping[str, Any]) -> dict[str, Meaning]:
-    """What the numbers of each dataset mean."""
+    """The meaning of the numbers of each dataset."""
     return {name: meaning_of(_attributes(each, MEANINGS)) for name, each in datasets.items()}
 
 

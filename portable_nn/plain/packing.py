@@ -35,7 +35,7 @@ MOST_CLASSES: Final = 1000
 
 
 class Meaning(NamedTuple):
-    """What numbers mean: their unit, or the names of the classes 0, 1, 2, …; empty where nothing says it."""
+    """The meaning of numbers: their unit, or the names of the classes 0, 1, 2, …; empty where nothing says it."""
 
     unit: str = ""
     labels: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Meaning(NamedTuple):
 
 
 def meaning_of(attributes: Mapping[str, Any]) -> Meaning:
-    """What ``attributes``, those of ``MEANINGS`` that an array has, say; what is of another form says nothing.
+    """The meaning that ``attributes`` give, those of ``MEANINGS`` that an array has; another form of them gives none.
 
     >>> meaning_of({"flag_values": [0, 1, 3], "flag_meanings": "ocean lake land"}).labels
     ('ocean', 'lake', '2', 'land')

@@ -179,7 +179,7 @@ class PlainTensors(Mapping[str, Array], AbstractContextManager["PlainTensors"]):
         return self._listing.unread.get(name, ())
 
     def meaning(self, name: str) -> Meaning:
-        """What the numbers of an array mean, as far as the file says it."""
+        """The meaning of the numbers of an array, as far as the file says it."""
         return self._listing.meanings.get(name, Meaning())
 
     def rows(self, name: str, start: int, stop: int) -> Array:
