@@ -13,8 +13,8 @@ from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationE
 from portable_nn.core.tolerances import TRAINED
 from portable_nn.network import Network
 from portable_nn.onnx.samples import meant, redrawn, varied
-from portable_nn.onnx.verification.conditioning import widened
 from portable_nn.onnx.verify import difference
+from portable_nn.onnx.wide import widened
 from portable_nn.operators import FLOATS, NamedArrays
 from portable_nn.rewrites.unused import bypassed
 from portable_nn.training.optimizers import SGD

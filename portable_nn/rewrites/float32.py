@@ -13,18 +13,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from portable_nn.core.errors import UsageError, listed
-from portable_nn.core.graph import Attribute, Graph, Node, Tensor, all_nodes
+from portable_nn.core.graph import Node, Tensor, all_nodes
 from portable_nn.core.text import quantity
-from portable_nn.operators.registry import DTYPE_CODES, Array, NamedArrays
+from portable_nn.operators.registry import Array, NamedArrays
 from portable_nn.rewrites.program import Program, checked
+from portable_nn.rewrites.retyping import retyped
 
 DOUBLE: Final = "float64"
 SINGLE: Final = "float32"
 HALF: Final = "float16"
 LARGEST: Final = float(np.finfo(np.float32).max)
-
-_CODES: Final = frozenset({"to", "dtype", "stash_type", "softmax_precision"})
-"""The attributes that are element types."""
 
 
 def float32_numbers(program: Program) -> Program:
@@ -32,7 +30,7 @@ def float32_numbers(program: Program) -> Program:
 
     Raises ``UsageError`` that lists what is beyond the range of float32.
     """
-    graph, arrays = _in_single(program.graph, DOUBLE), dict(program.parameters)
+    graph, arrays = retyped(program.graph, {DOUBLE: SINGLE}), dict(program.parameters)
     if graph == program.graph:
         return program
     wide = [value.name for value in program.graph.parameters if value.dtype == DOUBLE]
@@ -56,34 +54,13 @@ def widened(program: Program) -> Program:
 
     For languages that have no half precision. Results are nearer to what is meant than those in float16.
     """
-    graph = _in_single(program.graph, HALF)
+    graph = retyped(program.graph, {HALF: SINGLE})
     if graph == program.graph:
         return program
     half = {value.name for value in program.graph.parameters if value.dtype == HALF}
     arrays = {name: array.astype(SINGLE) if name in half else array for name, array in program.parameters.items()}
     note = "float32 in place of float16: inputs, weights and outputs have this type, and no step is rounded to half"
     return checked(program._replace(graph=graph, parameters=arrays, notes=(*program.notes, note)), program)
-
-
-def _in_single(graph: Graph, other: str) -> Graph:
-    """The graph with float32 in place of another type."""
-    return replace(
-        graph,
-        inputs=tuple(replace(each, dtype=SINGLE) if each.dtype == other else each for each in graph.inputs),
-        parameters=tuple(replace(each, dtype=SINGLE) if each.dtype == other else each for each in graph.parameters),
-        nodes=tuple(
-            replace(node, attributes={name: _single(name, value, other) for name, value in node.attributes.items()})
-            for node in graph.nodes
-        ),
-    )
-
-
-def _single(name: str, value: Attribute, other: str) -> Attribute:
-    if isinstance(value, tuple):
-        return tuple(_in_single(each, other) if isinstance(each, Graph) else each for each in value)
-    if isinstance(value, Tensor) and value.dtype == other:
-        return replace(value, dtype=SINGLE)
-    return DTYPE_CODES[SINGLE] if name in _CODES and value == DTYPE_CODES[other] else value
 
 
 def _faults(nodes: Iterable[Node]) -> Iterator[str]:

@@ -19,9 +19,10 @@ from portable_nn.converters.onnx import export_onnx, import_onnx, read_onnx
 from portable_nn.core.errors import VerificationError
 from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
-from portable_nn.onnx.verification.conditioning import OFFSET, ROUNDINGS, rounding_effects, widened, with_offsets
+from portable_nn.onnx.verification.conditioning import OFFSET, ROUNDINGS, rounding_effects, with_offsets
 from portable_nn.onnx.verification.sections import Sides
 from portable_nn.onnx.verify import Tolerance, compare
+from portable_nn.onnx.wide import widened
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import REGISTRY, emit, integers, trace
 

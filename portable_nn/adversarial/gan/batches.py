@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portable_nn.core.arrays import as_array
-from portable_nn.core.errors import ShapeError, UsageError
-from portable_nn.core.graph import format_shape
-from portable_nn.operators import Array, Leaf, NamedArrays
+from portable_nn.core.errors import ShapeError
+from portable_nn.core.graph import Value
+from portable_nn.engines.feeds import fitted
+from portable_nn.operators import Array, Leaf
 
 Draws: TypeAlias = "Callable[[int, np.random.Generator], dict[str, Array]]"
 """``(count, generator)`` → examples by name, whose first axis is ``count``."""
@@ -32,19 +32,15 @@ def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Draws:
 
     ``source`` is an array (n, …) or a dict of such arrays, of which examples are drawn with replacement, or
     a function ``(count, generator) → examples``.
-    Raises ``ShapeError`` or ``UsageError`` where it does not fit.
+    Raises ``ShapeError`` where it does not fit.
     """
     if callable(source):
-        check(named(source(2, np.random.default_rng(0)), wanted, what), wanted, what)
-        return lambda count, rng: named(source(count, rng), wanted, what)
-    arrays = {name: as_array(array, f"{what}: '{name}'") for name, array in named(source, wanted, what).items()}
-    check(arrays, wanted, what)
-    counts = {name: len(array) for name, array in arrays.items()}
-    total = next(iter(counts.values()))
-    if set(counts.values()) != {total} or not total:
-        counts_text = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
-        raise ShapeError(f"{what} must have the same number of examples everywhere, at least 1: {counts_text}")
-    arrays = {name: array.astype(wanted[name].dtype, copy=False) for name, array in arrays.items()}
+        taken(source(2, np.random.default_rng(0)), wanted, what)
+        return lambda count, rng: _named(source(count, rng), wanted)
+    arrays = taken(source, wanted, what)
+    total = len(next(iter(arrays.values())))
+    if not total:
+        raise ShapeError(f"{what} must have at least one example")
 
     def draw(count: int, rng: np.random.Generator) -> dict[str, Array]:
         places = rng.integers(total, size=count)
@@ -53,21 +49,12 @@ def draws(source: Any, wanted: Mapping[str, Leaf], what: str) -> Draws:
     return draw
 
 
-def named(given: Any, wanted: Mapping[str, Leaf], what: str) -> dict[str, Array]:
-    """``given`` as a dict by the names in ``wanted``; an array is accepted where there is one name."""
-    if not isinstance(given, Mapping):
-        if len(wanted) != 1:
-            raise UsageError(f"{what} must be a dict of arrays by the names {', '.join(wanted)}")
-        given = {next(iter(wanted)): given}
-    if set(given) != set(wanted):
-        raise UsageError(f"{what} must have the names {', '.join(wanted)}, not {', '.join(map(str, given)) or 'none'}")
-    return {name: given[name] for name in wanted}
+def taken(given: Any, wanted: Mapping[str, Leaf], what: str) -> dict[str, Array]:
+    """Examples as arrays by the names in ``wanted``. Raises ``ShapeError``, which calls them ``what``."""
+    inputs = [Value(name, leaf.dtype, ("batch", *leaf.shape[1:])) for name, leaf in wanted.items()]
+    return fitted(inputs, _named(given, wanted), what)
 
 
-def check(arrays: NamedArrays, wanted: Mapping[str, Leaf], what: str) -> None:
-    """Raise ``ShapeError`` where an array's examples do not have the shape of its input."""
-    for name, leaf in wanted.items():
-        array = np.asarray(arrays[name])
-        if array.shape[1:] != leaf.shape[1:] or not array.ndim or array.dtype.kind not in "fiub":
-            needed = format_shape(("n", *leaf.shape[1:]))
-            raise ShapeError(f"{what}: '{name}' must be {leaf.dtype} {needed}, not {array.dtype} {array.shape}")
+def _named(given: Any, wanted: Mapping[str, Leaf]) -> dict[str, Any]:
+    """Examples by name; an array is that of the first."""
+    return {**given} if isinstance(given, Mapping) else dict.fromkeys([*wanted][:1], given)

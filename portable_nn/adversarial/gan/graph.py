@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias
-
-from msgspec.structs import replace
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 from portable_nn.adversarial.gan.objectives import GanObjective, gradient_penalty, r1_penalty
 from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import ShapeError, UsageError, listed
-from portable_nn.core.graph import Dim, Graph, Node, Tensor, format_shape
-from portable_nn.operators import Leaf, Symbol, constant, emit_all, lookup, reachable, trace
+from portable_nn.core.graph import Dim, Graph, format_shape
+from portable_nn.operators import Leaf, Symbol, constant, reachable, replay, trace
 from portable_nn.operators.differentiation import gradients
 from portable_nn.operators.tracing import Traced
 
@@ -23,7 +20,6 @@ ROLES: Final[tuple[Role, Role]] = ("generator", "discriminator")
 REAL, NOISE, CONDITION, SCALAR = "real/", "noise/", "condition/", "scalar/"
 """Prefixes of the names of the graph's inputs."""
 R1, PENALTY, MIX = SCALAR + "r1", SCALAR + "penalty", "mix"
-_uses = itertools.count(1)
 
 
 class GanGraph:
@@ -38,7 +34,6 @@ class GanGraph:
         conditions: names of inputs that both have.
         r1, penalty: whether the discriminator's loss has an R1 penalty, a gradient penalty.
         training: whether operators such as dropout have their training form.
-        dtype: the type of all floats, if it is another than the networks'.
 
     Raises ``ShapeError`` or ``UsageError`` where the two do not fit together.
     """
@@ -53,24 +48,22 @@ class GanGraph:
         r1: bool = False,
         penalty: bool = False,
         training: bool = True,
-        dtype: str | None = None,
     ) -> None:
-        shared = set(conditions)
         graphs = dict(zip(ROLES, (generator, discriminator), strict=True))
         for role, graph in graphs.items():
-            if missing := sorted(shared.difference(_names(graph))):
+            if missing := sorted({*conditions}.difference(_names(graph))):
                 raise UsageError(f"the {role} has no input '{missing[0]}' for a condition: {', '.join(_names(graph))}")
-        self.parameters = {role: leaves(graph, role, dtype) for role, graph in graphs.items()}
-        self.conditions = _inputs(discriminator, CONDITION, dtype, [n for n in _names(discriminator) if n in shared])
-        self.noise = _inputs(generator, NOISE, dtype, [n for n in _names(generator) if n not in shared])
-        self.real = _inputs(discriminator, REAL, dtype, [n for n in _names(discriminator) if n not in shared])
-        self._options: dict[str, Any] = {"training": training, "dtype": dtype}
-        made = apply(generator, {**self.noise, **self.conditions}, self.parameters["generator"], **self._options)
+        self.parameters = {role: _parameters(graph, role) for role, graph in graphs.items()}
+        self.conditions = _inputs(discriminator, CONDITION, conditions)
+        self.noise = _inputs(generator, NOISE, {*_names(generator)}.difference(conditions))
+        self.real = _inputs(discriminator, REAL, {*_names(discriminator)}.difference(conditions))
+        self._training = training
+        made = self._outputs(generator, "generator", {**self.noise, **self.conditions}, "generated")
         check_fit(generator.outputs, made, self.real)
         fake = dict(zip(self.real, made, strict=True))
         self._discriminator = discriminator
-        self.fake_score = self._score(fake)
-        self.real_score = self._score(self.real)
+        self.fake_score = self._score(fake, "fake")
+        self.real_score = self._score(self.real, "real")
         self.scalars: list[Leaf] = []
         self.mix: Leaf | None = None
         self.losses = {
@@ -104,9 +97,14 @@ class GanGraph:
         shapes = {str(leaf.name): (size, *leaf.shape[1:]) if leaf.shape else () for leaf in own}
         return trace([*own, *more], outputs, name), shapes | {str(leaf.name): leaf.shape for leaf in more}
 
-    def _score(self, examples: Mapping[str, Symbol]) -> Symbol:
-        parameters = self.parameters["discriminator"]
-        scores = apply(self._discriminator, {**examples, **self.conditions}, parameters, **self._options)
+    def _outputs(self, graph: Graph, role: Role, inputs: Mapping[str, Symbol], use: str) -> list[Symbol]:
+        known = {**inputs, **self.parameters[role]}
+        symbols = replay(graph, training=self._training, known=known, suffix=f"/{use}")
+        return [symbols[name] for name in graph.outputs]
+
+    def _score(self, examples: Mapping[str, Symbol], use: str) -> Symbol:
+        """The score of examples for the ``use`` of the discriminator with that name."""
+        scores = self._outputs(self._discriminator, "discriminator", {**examples, **self.conditions}, use)
         if len(scores) != 1 or scores[0].shape[1:] not in {(), (1,)} or not scores[0].shape:
             found = " and ".join(format_shape(score.shape) for score in scores)
             raise ShapeError(f"the discriminator must have one output, its score (batch,) or (batch, 1), not {found}")
@@ -124,19 +122,17 @@ class GanGraph:
             raise UsageError("the gradient penalty needs discriminator inputs of one rank")
         self.mix = Leaf(MIX, self.fake_score.dtype, (batch, *[1] * (rank - 1)))
         between = {name: leaf * self.mix + fake[name] * (1 - self.mix) for name, leaf in self.real.items()}
-        return gradient_penalty(self._score(between), [*between.values()], self._scalar(PENALTY))
+        return gradient_penalty(self._score(between, MIX), [*between.values()], self._scalar(PENALTY))
 
 
 def _names(graph: Graph) -> list[str]:
     return [value.name for value in graph.inputs]
 
 
-def _inputs(graph: Graph, prefix: str, dtype: str | None, names: Sequence[str]) -> dict[str, Leaf]:
+def _inputs(graph: Graph, prefix: str, names: Collection[str]) -> dict[str, Leaf]:
     """A leaf for each of the inputs ``names``."""
     return {
-        value.name: Leaf(prefix + value.name, _float(value.dtype, dtype), value.shape)
-        for value in graph.inputs
-        if value.name in names
+        value.name: Leaf(prefix + value.name, value.dtype, value.shape) for value in graph.inputs if value.name in names
     }
 
 
@@ -157,60 +153,9 @@ def check_fit(outputs: Sequence[str], made: Sequence[Symbol], real: Mapping[str,
         raise ShapeError(listed(faults, "the two networks do not fit together"))
 
 
-def leaves(graph: Graph, prefix: str, dtype: str | None = None) -> dict[str, Leaf]:
-    """A leaf for each parameter of ``graph``, named ``prefix/name``; floats are of type ``dtype``, if it is given."""
+def _parameters(graph: Graph, prefix: str) -> dict[str, Leaf]:
+    """A leaf for each parameter of ``graph``, named ``prefix/name``."""
     return {
-        value.name: Leaf(
-            f"{prefix}/{value.name}", _float(value.dtype, dtype), value.shape, parameter=True, trainable=value.trainable
-        )
+        value.name: Leaf(f"{prefix}/{value.name}", value.dtype, value.shape, parameter=True, trainable=value.trainable)
         for value in graph.parameters
     }
-
-
-def apply(
-    graph: Graph,
-    inputs: Mapping[str, Symbol],
-    parameters: Mapping[str, Symbol],
-    *,
-    training: bool = True,
-    dtype: str | None = None,
-) -> list[Symbol]:
-    """The outputs of ``graph`` for ``inputs``, by name.
-
-    Args:
-        graph: the graph of a network.
-        inputs, parameters: symbols by the names of the graph's inputs and parameters.
-        training: use the training form of operators such as dropout.
-        dtype: the type of all floats, if it is another than the graph's.
-
-    Raises ``GraphError`` where the inputs do not fit.
-    """
-    symbols: dict[str, Symbol] = {**inputs, **parameters}
-    use = next(_uses)
-    for node in graph.nodes:
-        given = [symbols[name] if name else None for name in node.inputs]
-        made = _emit(node, given, _attributes(node, dtype), use, training=training)
-        symbols.update((name, symbol) for name, symbol in zip(node.outputs, made, strict=False) if name)
-    return [symbols[name] for name in graph.outputs]
-
-
-def _emit(
-    node: Node, given: Sequence[Symbol | None], attributes: Mapping[str, Any], use: int, *, training: bool
-) -> Sequence[Symbol]:
-    operator = lookup(node.operator, node.domain)
-    if training and operator.training:
-        return operator.training(given, attributes, f"{node.name}/use {use}")
-    count = len(node.outputs)
-    return emit_all(node.operator, *given, outputs=count, stem=node.name, domain=node.domain, **attributes)
-
-
-def _attributes(node: Node, dtype: str | None) -> Mapping[str, Any]:
-    """The attributes of a node; those of a constant in ``dtype``."""
-    literal = node.attributes.get("value")
-    if isinstance(literal, Tensor):
-        return {**node.attributes, "value": replace(literal, dtype=_float(literal.dtype, dtype))}
-    return node.attributes
-
-
-def _float(dtype: str, wanted: str | None) -> str:
-    return wanted if wanted and dtype.startswith("float") else dtype

@@ -16,12 +16,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.adversarial.gan.batches import check, named
+from portable_nn.adversarial.gan.batches import taken
 from portable_nn.adversarial.gan.graph import MIX, PENALTY, R1, ROLES, GanGraph
 from portable_nn.adversarial.gan.objectives import find_gan_loss
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.engines.plan import Plan
 from portable_nn.network import Network
+from portable_nn.onnx.wide import widened
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit
 from portable_nn.operators.differentiation import gradients
 
@@ -54,14 +55,13 @@ class GameJacobian:
     ) -> None:
         found, self._networks = find_gan_loss(loss), (generator, discriminator)
         pair = GanGraph(
-            generator.graph,
-            discriminator.graph,
+            widened(generator.graph),
+            widened(discriminator.graph),
             found,
             conditions=conditions,
             r1=r1 is not None,
             penalty=found.penalised,
             training=False,
-            dtype="float64",
         )
         field = {weight: flow for role in ROLES for weight, flow in pair.flows(role).items()}
         self.size = sum(math.prod(map(int, weight.shape)) for weight in field)
@@ -99,8 +99,7 @@ class GameJacobian:
         inputs = self._plan.inputs
         given = [(batch[0], {**pair.real, **pair.conditions}, "the real examples"), (batch[1], pair.noise, "the noise")]
         for source, wanted, what in given:
-            arrays = named(source, wanted, what)
-            check(arrays, wanted, what)
+            arrays = taken(source, wanted, what)
             for name, leaf in wanted.items():
                 if leaf.name in inputs:
                     inputs[leaf.name][...] = arrays[name]

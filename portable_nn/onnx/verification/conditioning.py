@@ -7,19 +7,16 @@ kernel of numpy, or a node that only the network has, would excuse itself: what 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
-from msgspec.structs import replace
 from onnx import AttributeProto, ModelProto
 
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.onnx.branches import rename
-from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.verification.differences import Pair, finite_gaps, largest_gap, precision
 from portable_nn.onnx.verification.sections import Sides
 from portable_nn.operators import DTYPE_CODES, find
@@ -32,11 +29,6 @@ ROUNDINGS: Final = 16
 
 RUNTIME: Final = 4
 """The multiple of the distance of onnxruntime with and without optimisation which is allowed."""
-
-AnyValue = TypeVar("AnyValue", bound=Value)
-
-_CODES: Final = frozenset({"to", "dtype"})
-"""The attributes that are element types; a kernel takes float64 as it is, whatever its ``stash_type``."""
 
 
 def allowed(sides: Sides, part: ModelProto, feeds: NamedArrays, name: str, pair: Pair) -> float:
@@ -162,49 +154,3 @@ def _copy(part: ModelProto, outputs: Iterable[str] = ()) -> ModelProto:
     for name in outputs:
         found.graph.output.add(name=name)
     return found
-
-
-def widened(graph: Graph) -> Graph:
-    """``graph`` with float64 in place of float32 and float16, but for what must be float32, such as scales."""
-    kept = {name for node in graph.nodes for name in only_narrow(node)}
-    return replace(
-        graph,
-        inputs=tuple(_wide_value(value, kept) for value in graph.inputs),
-        parameters=tuple(_wide_value(value, kept) for value in graph.parameters),
-        nodes=tuple(node if kept.issuperset(node.outputs) else wide_node(node) for node in graph.nodes),
-    )
-
-
-def only_narrow(node: Node) -> list[str]:
-    """The inputs of a node that the standard does not define for float64, such as scales."""
-    known = signature(node.operator, OPSET) if not node.domain else None
-    if known is None or any(bodies(node)):  # It hands on what its bodies read, of any type.
-        return []
-    formal = known.inputs
-    return [
-        name
-        for place, name in enumerate(node.inputs)
-        if name and "tensor(double)" not in formal[min(place, len(formal) - 1)]
-    ]
-
-
-def wide_node(node: Node) -> Node:
-    """The node with float64 in place of float32 and float16 in its attributes and bodies."""
-    return replace(node, attributes={name: _wide_attribute(name, value) for name, value in node.attributes.items()})
-
-
-def _wide_attribute(name: str, value: Attribute) -> Attribute:
-    if isinstance(value, tuple):
-        return tuple(widened(each) if isinstance(each, Graph) else each for each in value)
-    if isinstance(value, Tensor) and value.dtype in _NARROW:
-        return replace(value, dtype="float64")
-    if name in _CODES and value in (DTYPE_CODES["float32"], DTYPE_CODES["float16"]):
-        return DTYPE_CODES["float64"]
-    return value
-
-
-_NARROW: Final = frozenset({"float16", "float32"})
-
-
-def _wide_value(value: AnyValue, kept: Collection[str]) -> AnyValue:
-    return replace(value, dtype="float64") if value.dtype in _NARROW and value.name not in kept else value

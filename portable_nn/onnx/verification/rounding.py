@@ -26,8 +26,8 @@ from portable_nn.engines.once import run_numpy, run_plan
 from portable_nn.engines.plan import Plan
 from portable_nn.onnx.reading import decides_shapes
 from portable_nn.onnx.storage.tensors import literal
-from portable_nn.onnx.verification.conditioning import only_narrow, wide_node
 from portable_nn.onnx.verification.differences import gaps
+from portable_nn.onnx.wide import only_narrow, wide_node
 from portable_nn.operators import (
     InvalidNode,
     OperatorContext,

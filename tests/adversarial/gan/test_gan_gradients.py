@@ -243,5 +243,5 @@ def test_a_jacobian_needs_small_networks_and_a_pair_of_batches() -> None:
         GameJacobian(*small, np.zeros((2, 1)))  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"equally many, at least 1, not \[2, 3\]"):
         GameJacobian(*small, (np.zeros((2, 1)), np.zeros((3, 1))))
-    with pytest.raises(ShapeError, match=r"the noise: 'z' must be float64 \(n, 1\), not float64 \(2, 2\)"):
+    with pytest.raises(ShapeError, match=r"the noise: input 'z' needs \(batch, 1\), not \(2, 2\)"):
         GameJacobian(*small, (np.zeros((2, 1)), np.zeros((2, 2))))
