@@ -7,7 +7,6 @@ lacks, get their types from elsewhere: the file, or the shape inference of the s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Final, Literal, TypeAlias
@@ -16,7 +15,7 @@ from portable_nn.analysis.report import Finding
 from portable_nn.core.dims import names_in, undeclared
 from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Dim, Node
-from portable_nn.core.text import quantity, some
+from portable_nn.core.text import quantity, some, suggestion
 from portable_nn.operators import InvalidNode, Type, Types, types_made, types_read
 from portable_nn.operators.equal_sizes import fits, sizes_met
 
@@ -68,9 +67,7 @@ def _undefined(nodes: Sequence[Node], made: Collection[str]) -> Iterator[Finding
     for node in nodes:
         for name in dict.fromkeys(node.inputs):
             if name and name not in made:
-                close = get_close_matches(name, made, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else ""
-                yield Finding("error", node.name, f"reads '{name}', which nothing makes", hint)
+                yield Finding("error", node.name, f"reads '{name}', which nothing makes", suggestion(name, made))
 
 
 def _duplicates(nodes: Sequence[Node], leaves: Collection[str]) -> Iterator[Finding]:

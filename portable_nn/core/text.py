@@ -175,6 +175,12 @@ def nearest(word: str, names: Iterable[str], similar: int = 1) -> list[str]:
     return found[:SHOWN] or get_close_matches(word, places, similar)
 
 
+def suggestion(word: str, names: Iterable[str]) -> str:
+    """``did you mean 'relu_1'?``: the names that ``word`` may mean; empty where none is near."""
+    close = nearest(word, names)
+    return f"did you mean {either(map(repr, close))}?" if close else ""
+
+
 def size(count: int) -> str:
     """A number of bytes in decimal units: ``640 kB``, ``1.2 MB``."""
     value, unit = float(count), "B"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -21,7 +20,7 @@ from portable_nn.core.errors import FormatError, PortableNNError, UsageError, Ve
 from portable_nn.core.graph import format_shape
 from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array, NamedArrays
-from portable_nn.core.text import either, quantity, size
+from portable_nn.core.text import either, quantity, size, suggestion
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import load, npz
 from portable_nn.format.hashes import DIGEST, hashes
@@ -279,9 +278,8 @@ def _renamed(names: set[str], rename: Mapping[str, str], path: Path) -> dict[str
     """The tensors' names in the file, by their new ones."""
     for old in rename:
         if old not in names:
-            close = get_close_matches(old, names, n=1)
-            meant = f": did you mean '{close[0]}'?" if close else ""
-            raise UsageError(f"{path}: there is no tensor '{old}' to rename{meant}")
+            meant = suggestion(old, names)
+            raise UsageError(f"{path}: there is no tensor '{old}' to rename{meant and f': {meant}'}")
     found = dict[str, str]()
     for name in sorted(names):
         new = rename.get(name, name)

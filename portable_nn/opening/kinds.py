@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from portable_nn.catalog import CALLED, find_model
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import FileError, UsageError
 from portable_nn.core.private import private_folder
-from portable_nn.core.text import either
+from portable_nn.core.text import either, suggestion
 from portable_nn.format import has_manifest
 from portable_nn.inspection import Inspection
 from portable_nn.inspection.rows import TensorRow
@@ -199,6 +198,5 @@ def _unknown(path: Path) -> str:
         return (
             f"{path}: expected a model, whose name ends in {suffixes}; portable-nn import reads files of other programs"
         )
-    close = get_close_matches(str(path), CALLED, n=1)
-    meant = f"did you mean '{close[0]}'?" if close else f"shipped are {', '.join(CALLED)}; files end in {suffixes}"
+    meant = suggestion(str(path), CALLED) or f"shipped are {', '.join(CALLED)}; files end in {suffixes}"
     return f"no model is called '{path}': {meant}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 from portable_nn.core.dims import substituted
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Tensor
+from portable_nn.core.text import suggestion
 from portable_nn.operators import Type, Types, add_types, infer
 from portable_nn.rewrites.program import Names, Program, checked
 from portable_nn.rewrites.scope import without
@@ -46,9 +46,8 @@ def resolved(sizes: Mapping[str, Dim], names: Iterable[str]) -> dict[str, Dim]:
     for name, size in sizes.items():
         for each in (name, size):
             if isinstance(each, str) and each not in known:
-                close = get_close_matches(each, known, n=1)
                 there = f"the inputs have {', '.join(known)}" if known else "all sizes are numbers already"
-                raise UsageError(f"no size is called '{each}': " + (f"did you mean '{close[0]}'?" if close else there))
+                raise UsageError(f"no size is called '{each}': " + (suggestion(each, known) or there))
         passed = [name]
         while isinstance(size, str) and size in sizes:
             if size in passed:

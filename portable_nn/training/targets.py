@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from portable_nn.core.arrays import as_array, cast
 from portable_nn.core.dims import may_be_equal
 from portable_nn.core.errors import ShapeError, UsageError
 from portable_nn.core.graph import Shape, format_shape
-from portable_nn.core.text import some
+from portable_nn.core.text import some, suggestion
 from portable_nn.operators import Array, Symbol
 from portable_nn.training.losses import Loss, OwnLoss
 from portable_nn.training.losses.classes import Hinge
@@ -165,8 +164,7 @@ def numbered(target: Any, labels: Sequence[str], loss: Loss, shape: Shape, name:
     found, places = np.unique(words, return_inverse=True)
     known = {label: number for number, label in enumerate(labels)}
     if unknown := [str(word) for word in found if str(word) not in known]:
-        near = get_close_matches(unknown[0], labels, 1)
-        hint = f"did you mean '{near[0]}'?" if near else f"they are {some(labels)}"
+        hint = suggestion(unknown[0], labels) or f"they are {some(labels)}"
         more = f" (nor are {some(unknown[1:])})" if len(unknown) > 1 else ""
         raise UsageError(f"{name} holds '{unknown[0]}', which is no label of the output{more}: {hint}")
     return np.array([known[str(word)] for word in found])[places].reshape(words.shape)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.text import either, nearest
+from portable_nn.core.text import suggestion
 from portable_nn.operators import Array
 
 T = TypeVar("T")
@@ -68,9 +68,8 @@ def find(what: str, name: object, known: Mapping[str, T]) -> T:
 def no_such(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """The error for a name that is none of ``known``."""
     names = list(known)
-    close = nearest(str(name), names)
-    meant = f"did you mean {either(map(repr, close))}? " if close else ""
-    return UsageError(f"there is no {kind} {name!r}: {meant}there are {', '.join(names)}")
+    meant = suggestion(str(name), names)
+    return UsageError(f"there is no {kind} {name!r}: {meant}{' ' * bool(meant)}there are {', '.join(names)}")
 
 
 def filled(owner: str, given: dict[str, object], known: dict[str, Option]) -> dict[str, float | None]:
