@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product, zip_longest
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -82,14 +83,14 @@ class Answers:
     def found(self) -> list[Scored]:
         """The nearest preparations, with errors in levels: a rounding of the picture of that size does as much."""
         singles = list(self._singles())
-        rough = sorted(map(self._nearest, (self.own, *singles)), key=_error)
+        rough = sorted(map(self._nearest, (self.own, *singles)), key=attrgetter("error"))
         for firsts in (singles, None, None):
             if self._in_levels(rough[0].pipeline).error <= EXPLAINED:
                 break
             firsts = firsts or [each.pipeline for each in rough[:BEAM]]
             places = sorted(product(range(len(firsts)), range(len(singles))), key=sum)
             both = dict.fromkeys(filter(None, (self._joined(firsts[one], singles[other]) for one, other in places)))
-            rough = sorted([*rough, *map(self._nearest, [*both][:MOST])], key=_error)
+            rough = sorted([*rough, *map(self._nearest, [*both][:MOST])], key=attrgetter("error"))
         near = [self.own._replace(answers=rough[0].pipeline.answers), *(each.pipeline for each in rough[:NEAR])]
         tried = product(dict.fromkeys(near), FINISHES)
         return [self._in_levels(each._replace(finish=finish)) for each, finish in tried]
@@ -147,10 +148,6 @@ class Answers:
         return {
             name: array.astype(np.float64) for name, array in found.items() if name in self.theirs or not self.theirs
         }
-
-
-def _error(each: Scored) -> float:
-    return each.error
 
 
 def _fills(own: Pipeline, frame: Frame) -> tuple[float | None, ...]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.core.tensors import Array
+from portable_nn.onnx.verification.sections import MARK
 from portable_nn.operators import is_of_shape
 from portable_nn.runtimes.cutting import cut
 from portable_nn.runtimes.subject import Feeds, Subject
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 AXES: Final = 5
 """The most axes of an array that are tried in other orders."""
-
-COMPUTED: Final = " (computed)"
-"""Added to the name of a value where it is computed: its own name is that of the input for those that read it."""
 
 PUT: Final = " (put) "
 """In the name of a node that was put behind another one, after the name of that."""
@@ -158,7 +156,7 @@ class Side:
         for place, feeds in enumerate(rounds):
             arrays = {**feeds, **{name: arrays[place] for name, arrays in given.items()}}
             results = session.run_fitting({value.name: arrays[value.name] for value in session.inputs})
-            names = (value.name.removesuffix(COMPUTED) for value in session.outputs)
+            names = (value.name.removesuffix(MARK) for value in session.outputs)
             found.append(dict(zip(names, results, strict=True)))
         return found
 
@@ -170,11 +168,11 @@ class Side:
         """The model with all values as outputs, and those ``given`` as inputs."""
         from portable_nn.operators import DTYPE_CODES
 
-        names = (name + COMPUTED if name in given else name for name in self.dependent)
+        names = (name + MARK if name in given else name for name in self.dependent)
         shown = self._copy(names)
         graph = shown.graph
         for node in graph.node:
-            node.output[:] = [name + COMPUTED if name in given else name for name in node.output]
+            node.output[:] = [name + MARK if name in given else name for name in node.output]
         for name, arrays in given.items():
             graph.input.add(name=name).type.tensor_type.elem_type = DTYPE_CODES[arrays[0].dtype.name]
         for value in graph.input:

@@ -220,7 +220,8 @@ def _pieces(
 def _check_values(proof: Proof, sides: Sides, rounds: Sequence[NamedArrays], tolerance: Tolerance, where: str) -> None:
     """Compare every value where it is computed, and put what was found into ``proof``. Raises ``VerificationError``."""
     try:
-        values = Comparison(sides, rounds, opset_of(sides.model, where), tolerance).result()
+        comparison = Comparison(sides, rounds, opset_of(sides.model, where), tolerance, proof)
+        comparison.run()
     except Parting as parting:
         lines = [message_of(parting.pair, sides.graph), *training_mode(sides.graph)]
         raise VerificationError(f"{where}: {'; '.join(lines)}") from None
@@ -228,14 +229,15 @@ def _check_values(proof: Proof, sides: Sides, rounds: Sequence[NamedArrays], tol
         raise UnsupportedError(where, f"its nodes cannot run one by one: {error.reason}") from error
     proof.opaque = tuple(opaque_labels(sides.graph.nodes))
     theirs = {name for node in sides.graph.nodes if is_opaque(node) for name in node.outputs}
-    proof.compared = {name: error for name, error in values.compared.items() if name not in theirs}
-    proof.widened = values.widened
-    proof.not_exercised = {node: why for node, why in values.not_exercised.items() if node not in proof.opaque}
+    proof.compared = {name: error for name, error in proof.compared.items() if name not in theirs}
+    proof.not_exercised = {node: why for node, why in proof.not_exercised.items() if node not in proof.opaque}
     if proof.compared:
         name = max(proof.compared, key=lambda each: proof.compared[each])
         node = sides.node_of.get(name)
         proof.worst = Worst(name, str(node) if node else "", proof.compared[name])
-    proof.notes += tuple(f"node {node}: {text}; no input shows a difference" for node, text in values.unshown.items())
+    proof.notes += tuple(
+        f"node {node}: {text}; no input shows a difference" for node, text in comparison.unshown.items()
+    )
 
 
 def _check_output(

@@ -136,7 +136,7 @@ def _verdict(
     worst, wrong = dict[str, Difference](), Verdict(start)
     for place, (ours, theirs) in enumerate(zip(expected, found, strict=True)):
         for output, array in ours.items():
-            gap = difference(theirs[output], array) if theirs[output].shape == array.shape else _ENDLESS
+            gap = difference(theirs[output], array)
             worst[output] = worst.get(output, Difference()).or_more(gap)
             agrees = gap.max_abs_error <= limits.tolerance.allowed(array) and theirs[output].dtype == array.dtype
             if not agrees and not wrong.output:
@@ -144,9 +144,6 @@ def _verdict(
     state, reason = ("differs", wrong.row.reason) if wrong.output else ("agrees", "")
     row = replace(start, state=state, reason=reason, outputs=worst, seconds=seconds)  # type: ignore[arg-type]
     return wrong._replace(row=row)
-
-
-_ENDLESS = Difference(float("inf"), float("inf"))
 
 
 def _apart(name: str, ours: Array, theirs: Array) -> str:

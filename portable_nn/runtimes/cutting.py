@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from portable_nn.core.tensors import Array
@@ -13,32 +12,25 @@ if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
 
-def cut(
-    model: ModelProto, value: str, port: Port | None = None, known: Mapping[str, Array] = MappingProxyType({})
-) -> ModelProto:
-    """The part of a model that computes one value, from the inputs on, or from those values that are ``known``.
-
-    The output has the type of ``port``, or none.
-    """
-    from onnx import helper
-
+def cut(model: ModelProto, value: str, port: Port, known: Mapping[str, Array]) -> ModelProto:
+    """The part of a model that computes one ``value``, an output as ``port`` says, from values that are ``known``."""
     from portable_nn.onnx.opsets.support import needed_nodes, reads
 
     made = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
     graph = made.graph
     graph.name = model.graph.name
     graph.node.extend(model.graph.node)
-    for node in graph.node if known else ():
+    for node in graph.node:
         node.output[:] = ["" if name in known and name != value else name for name in node.output]
     kept = needed_nodes(graph, [value])
     needed = {value, *(name for node in kept for name in reads(node))}
     types = [Port(name, known[name].dtype.name, known[name].shape) for name in sorted(known.keys() & needed)]
     del graph.node[:]
     graph.node.extend(kept)
-    graph.input.extend(map(typed, types) if known else (each for each in model.graph.input if each.name in needed))
+    graph.input.extend(map(typed, types))
     graph.initializer.extend(each for each in model.graph.initializer if each.name in needed - known.keys())
     graph.sparse_initializer.extend(model.graph.sparse_initializer)
-    graph.output.append(typed(port) if port else helper.make_empty_tensor_value_info(value))
+    graph.output.append(typed(port))
     return made
 
 

@@ -75,7 +75,7 @@ class Difference(NamedTuple):
 
 
 def difference(ours: Array, theirs: Array) -> Difference:
-    """The difference of two arrays of one shape; infinite where only one has a finite number."""
+    """The difference of two arrays; infinite where only one has a finite number, or shapes differ."""
     largest = largest_gap(ours, theirs)
     return Difference(largest, largest / (magnitude(theirs) or 1.0))
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,7 +39,7 @@ from portable_nn.onnx.verification.differences import (
 from portable_nn.onnx.verification.edges import far_and_ties, jumps
 from portable_nn.onnx.verification.forms import form_of
 from portable_nn.onnx.verification.pieces import plan_of, runtime_values
-from portable_nn.onnx.verification.proof import Loose
+from portable_nn.onnx.verification.proof import Loose, Proof
 from portable_nn.onnx.verification.rounding import explained
 from portable_nn.onnx.verification.sections import CHUNK, Sides
 from portable_nn.operators import FLOATS, Types, infer, known_operator, use_of
@@ -72,26 +71,6 @@ class Parting(Exception):  # noqa: N818 - never leaves the package: it becomes a
         self.pair = pair
 
 
-@dataclass
-class Values:
-    """The results of the comparison of values.
-
-    Attributes:
-        compared: the largest difference of each value relative to its spread over inputs that show it, in the order of
-            the nodes.
-        widened: the values for which rounding errors explain a larger difference.
-        not_exercised: labels of the nodes that no input showed, and why.
-        unshown: labels of the nodes whose stated attributes differ, how, and that no input showed it.
-        alone: the number of values that were compared on inputs drawn for them alone.
-    """
-
-    compared: dict[str, float] = field(default_factory=dict)
-    widened: dict[str, Loose] = field(default_factory=dict)
-    not_exercised: dict[str, str] = field(default_factory=dict)
-    unshown: dict[str, str] = field(default_factory=dict)
-    alone: int = 0
-
-
 def _terms(node: Node, types: Types) -> float:
     """The number of terms in a sum that makes an element of the first output: products, or shares of many classes."""
     first = next(filter(None, node.outputs))
@@ -104,26 +83,27 @@ def _terms(node: Node, types: Types) -> float:
 class Comparison:
     """The comparison of all values of both sides on the inputs ``rounds``, of which the last two have the same shapes.
 
-    ``shown`` are the values that the inputs so far have shown, ``rewritten`` those of nodes that one side has in
-    another form.
+    What is found goes into ``proof``. ``shown`` are the values that the inputs so far have shown, ``rewritten`` those
+    of nodes that one side has in another form; ``unshown`` says of nodes which attributes differ in what both state.
     """
 
-    def __init__(self, sides: Sides, rounds: Sequence[NamedArrays], opset: int, tolerance: Tolerance) -> None:
-        self.sides, self.rounds, self.tolerance = sides, rounds, tolerance
+    def __init__(
+        self, sides: Sides, rounds: Sequence[NamedArrays], opset: int, tolerance: Tolerance, proof: Proof
+    ) -> None:
+        self.sides, self.rounds, self.tolerance, self.proof = sides, rounds, tolerance, proof
         self.types = [sides.types_of(feeds) for feeds in rounds]
-        self.found = Values()
         self.shown, self.rewritten = set[str](), set[str]()
-        self.ways = dict[str, set[bool]]()
+        self.ways, self.unshown = dict[str, set[bool]](), dict[str, str]()
         for name in sides.common:
             node = sides.node_of[name]
             form = form_of(node, sides.model.graph.node[sides.place_of[name]], opset)
             if not form.same:
                 self.rewritten.add(name)
             if form.differences:
-                self.found.unshown[str(node)] = "; ".join(form.differences)
+                self.unshown[str(node)] = "; ".join(form.differences)
         self.rng = np.random.default_rng(0)
 
-    def result(self) -> Values:
+    def run(self) -> None:
         """Compare all, one after another.
 
         Raises ``Parting`` where a value differs, and ``FormatError`` where an engine cannot run.
@@ -136,7 +116,6 @@ class Comparison:
         self._alone([name for name in varying if name not in self.shown], free)
         self._alone([name for name in varying if name not in self.shown or name in self.rewritten], frozenset())
         self._name_unseen([name for name in varying if name not in self.shown])
-        return self.found
 
     # -- on the way
 
@@ -192,10 +171,10 @@ class Comparison:
             limit[pair.name] = max(limit[pair.name], self._explained(pair, feeds[number], number, free))
         for name in targets:
             self._note_ways(name, feeds)
-            self.found.compared.setdefault(name, 0.0)
+            self.proof.compared.setdefault(name, 0.0)
             if over_inputs[name] > VISIBLE * limit[name]:
                 self.shown.add(name)
-                self.found.compared[name] = max(self.found.compared[name], worst[name] / over_inputs[name])
+                self.proof.compared[name] = max(self.proof.compared[name], worst[name] / over_inputs[name])
 
     def _note_ways(self, name: str, feeds: Sequence[NamedArrays]) -> None:
         """Note the conditions by which a branch was chosen."""
@@ -248,7 +227,7 @@ class Comparison:
         largest = float(apart.max(initial=0.0))
         if not largest <= most:
             raise Parting(pair._replace(allowed=most))
-        self.found.widened[name] = Loose(node, largest, most).or_more(self.found.widened.get(name))
+        self.proof.widened[name] = Loose(node, largest, most).or_more(self.proof.widened.get(name))
         return most
 
     # -- alone
@@ -287,7 +266,6 @@ class Comparison:
         graph, parameters, ours_of = sides.numpy_part(targets, types, [each.name for each in model.graph.input], free)
         both = _Alone(sides.session(model), plan_of(graph, parameters), theirs_of, ours_of)
         self._compare_alone(both, targets, [self._drawn(graph, faint=faint) for faint in (True, False, False)], free)
-        self.found.alone += len(targets)
         if doubtful := [name for name in targets if name not in self.shown or (name in self.rewritten and not free)]:
             for feeds in far_and_ties(graph, model, parameters, self.rng):
                 with suppress(PortableNNError, IndexError):  # Not every node takes such numbers.
@@ -335,7 +313,7 @@ class Comparison:
 
     def _name_unseen(self, hidden: Sequence[str]) -> None:
         """Name the nodes that were not exercised."""
-        sides, found = self.sides, self.found.not_exercised
+        sides, found = self.sides, self.proof.not_exercised
         for label, ways in self.ways.items():
             if len(ways) == 1:
                 found[label] = f"its condition was {ways.pop()} on all inputs: the other branch did not run"
