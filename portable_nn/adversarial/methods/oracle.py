@@ -1,21 +1,17 @@
-"""Oracles of a game, which methods query: F, products with J, solutions of linear systems.
+"""The oracle of a game, which methods query: F, products with J, solutions of linear systems.
 
-A method is written once over ``Oracle``: ``ArrayOracle`` computes a step of many runs at once,
-``recording.RecordingOracle`` records a step of a single run.
+A method is written once over ``Oracle``, which computes a step of many runs at once; as ``recording.RecordingOracle``
+it records a step of a single run.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, norm, solve
 from portable_nn.operators import Array
-
-V = TypeVar("V")
-M = TypeVar("M")
 
 NEWTON: Final = 50
 """Newton iterations of an implicit step, at most."""
@@ -32,64 +28,6 @@ UNDERFLOW: Final = 1e-300
 NEWTON_FAILS: Final = "Newton's method does not find the end w of the step"
 
 
-class Oracle(ABC, Generic[V, M]):
-    """First-order and second-order information about a game; ``V`` is the type of vectors z, ``M`` that of matrices.
-
-    ``nfev`` and ``njev`` count the evaluations of F and of J.
-    """
-
-    def __init__(self) -> None:
-        self.nfev, self.njev = 0.0, 0.0
-
-    @abstractmethod
-    def field(self, z: V, share: float = 1.0) -> V:
-        """F at z; counts as ``share`` of an evaluation: ½ where only one player's gradient is used."""
-
-    @abstractmethod
-    def jacobian(self, z: V) -> M:
-        """J at z."""
-
-    @abstractmethod
-    def join(self, first: V, second: V) -> V:
-        """The vector with x from ``first`` and y from ``second``."""
-
-    @abstractmethod
-    def root(self, v: V) -> V:
-        """The square root of each number."""
-
-    @abstractmethod
-    def inner(self, u: V, v: V) -> Any:
-        """The inner product, a number by which vectors can be multiplied."""
-
-    @abstractmethod
-    def apply(self, matrix: M, v: V) -> V:
-        """matrix · v."""
-
-    @abstractmethod
-    def transposed(self, matrix: M) -> M:
-        """matrixᵀ."""
-
-    @abstractmethod
-    def coupling(self, matrix: M) -> M:
-        """The off-diagonal blocks, which couple the players; the diagonal blocks are 0."""
-
-    @abstractmethod
-    def own(self, matrix: M, player: int) -> M:
-        """The diagonal block of one player (0: x, 1: y), and the identity as the other's."""
-
-    @abstractmethod
-    def solve(self, matrix: M, v: V) -> V:
-        """The w with matrix · w = v."""
-
-    @abstractmethod
-    def shifted(self, rate: Any, matrix: M) -> M:
-        """I + diag(rate) · matrix."""
-
-    @abstractmethod
-    def implicit(self, z: V, rate: Any) -> V:
-        """The w with w = z - rate·F(w), by Newton's method from z."""
-
-
 class Failure(NamedTuple):
     """Runs (…) of which a step has no solution, and why; ``residual`` (…) is what is ``left`` of its equation."""
 
@@ -99,20 +37,25 @@ class Failure(NamedTuple):
     left: str
 
 
-class ArrayOracle(Oracle[Array, Array]):
-    """Over points (…, d), each a run of its own; ``noise`` is the standard deviation of Gaussian noise on F.
+class Oracle:
+    """First-order and second-order information about a game, over points (…, d), each a run of its own.
 
-    A step that has no solution is nan, and the last ``failure`` says of which runs and why.
+    Numbers are floats, or such of a tape (see ``recording.RecordingOracle``). ``noise`` is the standard deviation of
+    Gaussian noise on F. A step that has no solution is nan, and the last ``failure`` says of which runs and why.
+    ``nfev`` and ``njev`` count the evaluations of F and of J.
     """
 
     def __init__(self, game: Game, noise: float = 0.0, rng: np.random.Generator | None = None) -> None:
-        super().__init__()
         self.game, self.first, self.noise = game, game.players[0], noise
         self.rng = rng or np.random.default_rng(0)
+        self.nfev, self.njev = 0.0, 0.0
         self.failure: Failure | None = None
 
     def field(self, z: Array, share: float = 1.0) -> Array:
-        """F, in a stochastic game that of a sample, plus noise."""
+        """F, in a stochastic game that of a sample, plus noise.
+
+        It counts as ``share`` of an evaluation: ½ where only one player's gradient is used.
+        """
         self.nfev += share
         found = self._exact(z)
         return found + self._drawn(z) if self.noise else found
@@ -131,15 +74,15 @@ class ArrayOracle(Oracle[Array, Array]):
         return self.game.functions.jacobian(z)
 
     def join(self, first: Array, second: Array) -> Array:
-        """x of the first, y of the second."""
+        """The vector with x from ``first`` and y from ``second``."""
         return np.concatenate([first[..., : self.first], second[..., self.first :]], axis=-1)
 
     def root(self, v: Array) -> Array:
-        """√v."""
+        """The square root of each number."""
         return np.sqrt(v)
 
     def inner(self, u: Array, v: Array) -> Array:
-        """The inner products, (…, 1)."""
+        """The inner products, (…, 1), by which vectors can be multiplied."""
         return np.asarray((u * v).sum(-1, keepdims=True))
 
     def apply(self, matrix: Array, v: Array) -> Array:
@@ -147,25 +90,25 @@ class ArrayOracle(Oracle[Array, Array]):
         return np.asarray((matrix @ v[..., None])[..., 0])
 
     def transposed(self, matrix: Array) -> Array:
-        """The transpose."""
+        """Its transpose."""
         return np.swapaxes(matrix, -1, -2)
 
     def coupling(self, matrix: Array) -> Array:
-        """Zeros in place of the diagonal blocks."""
+        """The off-diagonal blocks, which couple the players; the diagonal blocks are 0."""
         found = matrix.copy()
-        found[..., : self.first, : self.first] = 0
-        found[..., self.first :, self.first :] = 0
+        found[..., : self.first, : self.first] = 0.0
+        found[..., self.first :, self.first :] = 0.0
         return found
 
     def own(self, matrix: Array, player: int) -> Array:
-        """One diagonal block."""
-        found = np.broadcast_to(np.eye(matrix.shape[-1]), matrix.shape).copy()
+        """The diagonal block of one player (0: x, 1: y), and the identity as the other's."""
+        found = np.broadcast_to(np.eye(matrix.shape[-1]).astype(matrix.dtype), matrix.shape).copy()
         part = slice(None, self.first) if player == 0 else slice(self.first, None)
         found[..., part, part] = matrix[..., part, part]
         return found
 
     def solve(self, matrix: Array, v: Array) -> Array:
-        """By Gaussian elimination; a singular system without a solution is a ``failure``."""
+        """The w with matrix · w = v; a singular system without a solution is a ``failure``."""
         w = solve(matrix, v)
         left, size = self.apply(matrix, w) - v, np.abs(matrix).max((-1, -2)) * _largest(w) + _largest(v)
         bad = ~(_largest(left) <= SOLVED * size + UNDERFLOW) & np.isfinite(v).all(-1)
@@ -176,7 +119,7 @@ class ArrayOracle(Oracle[Array, Array]):
         return np.asarray(np.eye(matrix.shape[-1]) + np.asarray(rate)[..., None] * matrix)
 
     def implicit(self, z: Array, rate: Any) -> Array:
-        """Newton's method to ``EXACT``, at most ``NEWTON`` iterations; one iteration is exact for a linear game.
+        """The w with w = z - rate·F(w), by Newton's method from z, one iteration of which is exact for a linear game.
 
         The noise is drawn once, for F in the equation. What does not solve it is a ``failure``.
         """

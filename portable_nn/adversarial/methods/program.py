@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from portable_nn.adversarial.games.expressions import parse
 from portable_nn.adversarial.games.game import Game, Linear, made_from
-from portable_nn.adversarial.methods.recording import RecordingOracle, Vector, pivoted
+from portable_nn.adversarial.methods.recording import RecordingOracle, pivoted, vector
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.methods.tape import Program, Tape
 from portable_nn.core.errors import UsageError
-from portable_nn.operators import SCALARS
+from portable_nn.operators import SCALARS, Array
 
 NAMES: Final[dict[Callable[..., Any], str]] = {function: name for name, function in SCALARS.items()} | {
     pivoted: "Solve"
@@ -59,7 +60,7 @@ def payoff_program(game: Game) -> Program:
         return tape.program([total], NAMES)
     oracle = RecordingOracle(game, tape)
     try:
-        value = oracle.read(Vector(tape.variables), [game.derivation.value])
+        value = oracle.read(tape.variables, [game.derivation.value])
         return _finite(tape.program(value, NAMES))
     except LookupError as error:
         raise UsageError(
@@ -107,11 +108,11 @@ def _recorded(
     tape = Tape()
     first, second = game.players
     oracle = RecordingOracle(game, tape, sampled=random and game.sampled is not None, noisy=random)
-    state = tuple(Vector(tape.take(game.size)) for _ in range(vectors or 1))
+    state = tuple(vector(tape.take(game.size)) for _ in range(vectors or 1))
 
-    def per_player() -> Vector:
+    def per_player() -> Array:
         x, y = tape.take(2)
-        return Vector([x] * first + [y] * second)
+        return vector([x] * first + [y] * second)
 
     if vectors is None:
         after = method.begin(StepContext(oracle, None, (), options), state[0])
@@ -120,7 +121,7 @@ def _recorded(
         opened = {n: per_player() if row.default is None else tape.take(1)[0] for n, row in method.options.items()}
         fixed = {name: options[name] for name, option in method.options.items() if option.whole}
         after = method.step(StepContext(oracle, rate, clock, opened | fixed), state)
-    program = tape.program([part for vector in after for part in vector.parts], NAMES)
+    program = tape.program([*chain(*after)], NAMES)
     return _finite(program), oracle.calls if random else 0
 
 

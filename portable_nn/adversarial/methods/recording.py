@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from portable_nn.adversarial.games.game import Game, Linear, Samples
 from portable_nn.adversarial.methods.oracle import EXACT, NEWTON, SOLVED, UNDERFLOW, Oracle
@@ -12,10 +15,7 @@ from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.methods.tape import Compiled, Scalar, Tape
 from portable_nn.core.graph import Tensor
-from portable_nn.operators import SCALARS, Symbol, reachable
-
-Square: TypeAlias = list[list[Scalar]]
-"""A matrix (d, d), row by row."""
+from portable_nn.operators import SCALARS, Array, Symbol, reachable
 
 MOST_NUMBERS: Final = 8
 """Games of more numbers are left to numpy, as are steps of more than ``MOST_OPERATIONS``."""
@@ -23,29 +23,9 @@ MOST_NUMBERS: Final = 8
 MOST_OPERATIONS: Final = 2000
 
 
-class Vector:
-    """The numbers of x, then those of y, element by element."""
-
-    def __init__(self, parts: Sequence[Scalar]) -> None:
-        self.parts = parts
-
-    def _with(self, other: Any, apply: Callable[[Any, Any], Any]) -> Vector:
-        others = other.parts if isinstance(other, Vector) else [other] * len(self.parts)
-        return Vector([apply(one, two) for one, two in zip(self.parts, others, strict=True)])
-
-    def __add__(self, other: Any) -> Vector:
-        return self._with(other, operator.add)
-
-    def __sub__(self, other: Any) -> Vector:
-        return self._with(other, operator.sub)
-
-    def __mul__(self, other: Any) -> Vector:
-        return self._with(other, operator.mul)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Vector:
-        return self._with(other, operator.truediv)
+def vector(numbers: Iterable[Scalar]) -> Array:
+    """An array of numbers of a tape."""
+    return np.array([*numbers], object)
 
 
 class Newton:
@@ -73,8 +53,8 @@ class Newton:
         return w
 
 
-class RecordingOracle(Oracle[Vector, Square]):
-    """Records the queries of a method to a small game on a tape.
+class RecordingOracle(Oracle):
+    """Records the queries of a method to a small game on a tape: its arrays, (d,) and (d, d), are of such numbers.
 
     Each of the ``calls`` of F takes further variables for what is random: the matrix of a sample, row by row, where it
     is ``sampled``, and the noise where it is ``noisy``. ``LookupError`` is raised for what cannot be recorded: an
@@ -82,17 +62,16 @@ class RecordingOracle(Oracle[Vector, Square]):
     """
 
     def __init__(self, game: Game, tape: Tape, *, sampled: bool = False, noisy: bool = False) -> None:
-        super().__init__()
+        super().__init__(game)
         if game.derivation is None and not isinstance(game.functions, Linear):
             raise LookupError("a game that is made from arrays")
-        self.game, self.tape, self.first = game, tape, game.players[0]
-        self.sampled, self.noisy, self.calls = sampled, noisy, 0
+        self.tape, self.sampled, self.noisy, self.calls = tape, sampled, noisy, 0
         self.newtons: list[Newton] = []
         self.derivation = game.derivation
 
-    def read(self, z: Vector, outputs: Sequence[Symbol]) -> list[Scalar]:
+    def read(self, z: Iterable[Scalar], outputs: Sequence[Symbol]) -> Array:
         """The values at z of symbols of the game's derivation."""
-        known: dict[Symbol, Scalar] = dict(zip(self.derivation.leaves if self.derivation else (), z.parts, strict=True))
+        known: dict[Symbol, Scalar] = dict(zip(self.derivation.leaves if self.derivation else (), z, strict=True))
         for origin in reachable(outputs):
             if origin.operator is None:
                 continue
@@ -102,114 +81,68 @@ class RecordingOracle(Oracle[Vector, Square]):
             else:
                 inputs = [known[value] for value in origin.inputs if value is not None]
                 known[origin.outputs[0]] = self.tape.record(SCALARS[origin.operator.name], *inputs)
-        return [known[output] for output in outputs]
+        return vector(known[output] for output in outputs)
 
-    def _noise(self) -> Vector | None:
-        return Vector(self.tape.take(self.game.size)) if self.noisy else None
+    def _drawn(self, z: Array) -> Array:
+        """Variables for the noise, if there is some."""
+        return vector(self.tape.take(len(z))) if self.noisy else z * 0.0
 
-    def _exact(self, z: Vector) -> Vector:
+    def _exact(self, z: Array) -> Array:
         """F without noise."""
-        if self.derivation is None:
-            return self.apply(self._matrix(), z)
-        return Vector(self.read(z, self.derivation.field))
+        return self.apply(self._matrix(), z) if self.derivation is None else self.read(z, self.derivation.field)
 
-    def _matrix(self) -> Square:
+    def _matrix(self) -> Array:
         """J of a game that has no payoff as a function."""
         assert isinstance(self.game.functions, Linear)
-        rows: Square = self.game.functions.matrix.tolist()
-        return rows
+        return self.game.functions.matrix.astype(object)
 
-    def field(self, z: Vector, share: float = 1.0) -> Vector:
+    def field(self, z: Array, share: float = 1.0) -> Array:
         """F, that of a sample where there are several, and its noise."""
         self.nfev += share
         self.calls += 1
-        sample = _rows(self.tape.take(self.game.size**2)) if self.sampled else None
-        noise = self._noise()
-        found = self.apply(sample, z) if sample else self._exact(z)
-        return found + noise if noise else found
+        sample = vector(self.tape.take(len(z) ** 2)).reshape(len(z), -1) if self.sampled else None
+        noise = self._drawn(z)
+        return np.asarray((self._exact(z) if sample is None else self.apply(sample, z)) + noise)
 
-    def jacobian(self, z: Vector) -> Square:
+    def jacobian(self, z: Array) -> Array:
         """J."""
         self.njev += 1
         if self.derivation is None:
             return self._matrix()
-        entries = [entry for row in self.derivation.jacobian for entry in row]
-        return _rows(self.read(z, entries))
+        return self.read(z, [entry for row in self.derivation.jacobian for entry in row]).reshape(len(z), -1)
 
-    def join(self, first: Vector, second: Vector) -> Vector:
-        """x of the first, y of the second."""
-        return Vector([*first.parts[: self.first], *second.parts[self.first :]])
+    def root(self, v: Array) -> Array:
+        """The square root of each number."""
+        return vector(self.tape.record(SCALARS["Sqrt"], part) for part in v)
 
-    def root(self, v: Vector) -> Vector:
-        """√v."""
-        return Vector([self.tape.record(SCALARS["Sqrt"], part) for part in v.parts])
-
-    def inner(self, u: Vector, v: Vector) -> Scalar:
-        """The inner product."""
-        found: Scalar = _total([one * other for one, other in zip(u.parts, v.parts, strict=True)])
-        return found
-
-    def apply(self, matrix: Square, v: Vector) -> Vector:
-        """Matrix times vector."""
-        return Vector([_total([entry * part for entry, part in zip(row, v.parts, strict=True)]) for row in matrix])
-
-    def transposed(self, matrix: Square) -> Square:
-        """The transpose."""
-        return [list(column) for column in zip(*matrix, strict=True)]
-
-    def _is_own(self, row: int, column: int) -> bool:
-        """True if both numbers are of the same player."""
-        return (row < self.first) == (column < self.first)
-
-    def coupling(self, matrix: Square) -> Square:
-        """Zeros in place of the diagonal blocks."""
-        return [[0.0 if self._is_own(r, c) else entry for c, entry in enumerate(row)] for r, row in enumerate(matrix)]
-
-    def own(self, matrix: Square, player: int) -> Square:
-        """One diagonal block."""
-
-        def kept(row: int, column: int) -> bool:
-            return self._is_own(row, column) and (row < self.first) == (player == 0)
-
-        return [[entry if kept(r, c) else float(r == c) for c, entry in enumerate(row)] for r, row in enumerate(matrix)]
-
-    def solve(self, matrix: Square, v: Vector) -> Vector:
+    def solve(self, matrix: Array, v: Array) -> Array:
         """By Cramer's rule for two numbers, by Gaussian elimination for more."""
         if len(matrix) > 2:
-            inputs = [entry for row in matrix for entry in row] + list(v.parts)
-            return Vector(self.tape.record_call(pivoted, inputs, len(matrix)))
-        ((a, b), (c, d)), (x, y) = matrix, v.parts
+            return vector(self.tape.record_call(pivoted, [*matrix.ravel(), *v], len(matrix)))
+        ((a, b), (c, d)), (x, y) = matrix, v
         determinant = a * d - b * c
-        return Vector([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
+        return vector([(d * x - b * y) / determinant, (a * y - c * x) / determinant])
 
-    def shifted(self, rate: Vector, matrix: Square) -> Square:
-        """1 + rate · matrix."""
-        return [
-            [own * entry + (1.0 if r == c else 0.0) for c, entry in enumerate(row)]
-            for r, (own, row) in enumerate(zip(rate.parts, matrix, strict=True))
-        ]
-
-    def implicit(self, z: Vector, rate: Vector) -> Vector:
+    def implicit(self, z: Array, rate: Array) -> Array:
         """A Newton iteration, which is exact for a linear game; as many as it needs for others."""
         if self.game.linear:
-            return z - self.solve(self.shifted(rate, self.jacobian(z)), rate * self.field(z))
+            return np.asarray(z - self.solve(self.shifted(rate, self.jacobian(z)), rate * self.field(z)))
         self.calls += 1
-        added = self._noise() or Vector([0.0] * len(z.parts))
         newton = _newton(self.game)
         self.newtons.append(newton)
-        return Vector(self.tape.record_call(newton, [*z.parts, *rate.parts, *added.parts], len(z.parts)))
+        return vector(self.tape.record_call(newton, [*z, *rate, *self._drawn(z)], len(z)))
 
 
 def _newton(game: Game) -> Newton:
     """Newton's method for w = z - rate·(F(w) + noise)."""
     size = game.size
     tape = Tape()
-    w, z, rate, added = (Vector(tape.take(size)) for _ in range(4))
+    w, z, rate, added = (vector(tape.take(size)) for _ in range(4))
     oracle = RecordingOracle(game, tape)
-    left = w - z + rate * (oracle.field(w) + added)
+    left = [*(w - z + rate * (oracle.field(w) + added))]
     # Without pivots: an error of a step makes no error of the solution.
-    step = eliminated(oracle.shifted(rate, oracle.jacobian(w)), left.parts, pivots=False)
-    return Newton(size, tape.compiled(step), tape.compiled(left.parts))
+    step = eliminated(oracle.shifted(rate, oracle.jacobian(w)).tolist(), left, pivots=False)
+    return Newton(size, tape.compiled(step), tape.compiled(left))
 
 
 def pivoted(*given: float) -> tuple[float, ...]:
@@ -246,20 +179,6 @@ def eliminated(matrix: Sequence[Sequence[Any]], v: Sequence[Any], *, pivots: boo
             rest = rest - entry * known
         w.append(rest / row[place])
     return w[::-1]
-
-
-def _total(terms: Sequence[Any]) -> Any:
-    """Their sum, from the first on."""
-    found = terms[0]
-    for term in terms[1:]:
-        found = found + term
-    return found
-
-
-def _rows(entries: Sequence[Scalar]) -> Square:
-    """d² numbers as a matrix (d, d)."""
-    size = round(len(entries) ** 0.5)
-    return [list(entries[row * size : (row + 1) * size]) for row in range(size)]
 
 
 class Played(NamedTuple):
@@ -319,13 +238,13 @@ def record_step(
     if size > MOST_NUMBERS or not isinstance(game.sampled, Samples | None):
         return None
     tape = Tape()
-    state = tuple(Vector(tape.take(size)) for _ in range(vectors))
-    rates = Vector(rate or tape.take(size))
+    state = tuple(vector(tape.take(size)) for _ in range(vectors))
+    rates = vector(rate or tape.take(size))
     clock = tuple(tape.take(len(method.ticks(0, options))))
     try:
         oracle = RecordingOracle(game, tape, sampled=game.sampled is not None, noisy=noisy)
         after = method.step(StepContext(oracle, rates, clock, options), state)
-        step = tape.compiled([part for vector in after for part in vector.parts])
+        step = tape.compiled([*chain(*after)])
     except (LookupError, ArithmeticError, ValueError):
         return None
     recording = Recording(step, size, oracle.nfev, oracle.njev, oracle.calls, oracle.newtons)

@@ -22,7 +22,7 @@ TINY: Final = 1e-300
 class StepContext:
     """The inputs of a step: the game, the learning rates, the numbers that depend on its place alone, and options."""
 
-    oracle: Oracle[Any, Any]
+    oracle: Oracle
     rate: Any
     clock: tuple[Any, ...]
     options: Mapping[str, Any]

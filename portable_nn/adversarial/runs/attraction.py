@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, norm
-from portable_nn.adversarial.methods.oracle import ArrayOracle
+from portable_nn.adversarial.methods.oracle import Oracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.runs.run import Run
 from portable_nn.adversarial.runs.verdict import LOCAL, Verdict
@@ -123,7 +123,7 @@ def _near(run: Run, point: Array, vectors: Array, last: int) -> _Near | None:
         return None
     size, period = game.size, row.period(run.options) if row.period else 1
     kept = row.lasting or tuple(range(len(vectors)))
-    context = StepContext(ArrayOracle(game), np.repeat(run.rates, game.players), (), run.options)
+    context = StepContext(Oracle(game), np.repeat(run.rates, game.players), (), run.options)
     centre = np.concatenate([row.begin(context, point)[place] for place in kept])
 
     def stepping(first: int) -> Step:

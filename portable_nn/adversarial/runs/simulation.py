@@ -13,7 +13,7 @@ from portable_nn.adversarial.games.derivatives import Payoff
 from portable_nn.adversarial.games.game import Game, Samples
 from portable_nn.adversarial.games.options import Option, finite_array
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.methods.oracle import ArrayOracle, Failure
+from portable_nn.adversarial.methods.oracle import Failure, Oracle
 from portable_nn.adversarial.methods.recording import Recording, record_step
 from portable_nn.adversarial.methods.steps import MethodState, StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions, find_method
@@ -132,7 +132,7 @@ class _Kept(NamedTuple):
 class _Begun(NamedTuple):
     """The state of a run, or of many: the oracle, the context with it, the state, and the steps that were made."""
 
-    oracle: ArrayOracle
+    oracle: Oracle
     context: StepContext
     state: MethodState
     steps: int = 0
@@ -152,7 +152,7 @@ class _Play:
     def begin(self, z: Array) -> _Begun:
         """The start z (…, d), with an oracle whose noise is that of the first step."""
         rate = _per_variable(self.game, self.rates, z.ndim - 1) * np.repeat(self.rates.factors[0], self.game.players)
-        oracle = ArrayOracle(self.game, self.noise, np.random.default_rng(self.seed))
+        oracle = Oracle(self.game, self.noise, np.random.default_rng(self.seed))
         context = StepContext(oracle, rate, self.row.ticks(0, self.options), self.options)
         return _Begun(oracle, context, self.row.begin(context, z.copy()))
 
@@ -178,7 +178,7 @@ class _Play:
         rest = self.iterate(again._replace(state=tuple(last), steps=played.steps), t[len(points) - 1 :])
         return rest._replace(points=np.concatenate([points, rest.points[1:]]))
 
-    def _inputs(self, oracle: ArrayOracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
+    def _inputs(self, oracle: Oracle, recording: Recording, steps: int) -> Iterable[Sequence[float]]:
         """The inputs of each step of a recording besides the state."""
         parts: list[Iterable[Sequence[float]]] = []
         if not self.rates.constant:
@@ -193,7 +193,7 @@ class _Play:
             return parts[0] if parts else repeat((), steps)
         return (tuple(chain(*given)) for given in zip(*parts, strict=True))
 
-    def _drawn(self, oracle: ArrayOracle, calls: int, steps: int) -> list[list[float]]:
+    def _drawn(self, oracle: Oracle, calls: int, steps: int) -> list[list[float]]:
         """The random numbers of the calls of F in each of so many steps, in the order in which arrays draw them."""
         rng, size, samples = oracle.rng, self.game.size, self.game.sampled
         if not isinstance(samples, Samples):

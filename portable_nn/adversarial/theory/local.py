@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game, linear_game, norm
-from portable_nn.adversarial.methods.oracle import ArrayOracle
+from portable_nn.adversarial.methods.oracle import Oracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.theory.updates import radii, update_operator
@@ -103,7 +103,7 @@ def modes(row: Method, game: Game, rates: Pair, options: MethodOptions, offset: 
     except np.linalg.LinAlgError:
         return None
     context = StepContext(
-        ArrayOracle(linear_game(game.jacobian(offset * 0), game.players)),
+        Oracle(linear_game(game.jacobian(offset * 0), game.players)),
         np.repeat(rates, game.players),
         row.ticks(0, options),
         options,
@@ -139,7 +139,7 @@ def limit_operator(
         return update_operator(row, local, rates, **options)
     if not row.lasting:
         return None
-    context = StepContext(ArrayOracle(local), np.repeat(rates, local.players), row.ticks(FOREVER, options), options)
+    context = StepContext(Oracle(local), np.repeat(rates, local.players), row.ticks(FOREVER, options), options)
     size = local.size
     begun = state or row.begin(context, np.zeros(size))
     batch = [np.tile(vector, (len(row.lasting) * size, 1)) for vector in begun]

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.adversarial.games.game import Game
-from portable_nn.adversarial.methods.oracle import ArrayOracle
+from portable_nn.adversarial.methods.oracle import Oracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions
 from portable_nn.adversarial.theory.local import Pair
@@ -18,7 +18,7 @@ DOUBLINGS: Final = 64
 """The covariance is that after 2 to this power of steps."""
 
 
-class _Injecting(ArrayOracle):
+class _Injecting(Oracle):
     """F of run i of a batch has a unit of noise on number i % d of draw i // d, and no other."""
 
     def __init__(self, game: Game) -> None:
@@ -57,7 +57,7 @@ def _run(
 ) -> tuple[Array, int]:
     """The states (rows, s) after a period of steps from 0, and the draws of noise in it."""
     context = StepContext(oracle, np.repeat(rates, local.players), (), options)
-    vectors = len(row.begin(StepContext(ArrayOracle(local), context.rate, (), options), np.zeros(local.size)))
+    vectors = len(row.begin(StepContext(Oracle(local), context.rate, (), options), np.zeros(local.size)))
     state = tuple(np.zeros((rows, local.size)) for _ in range(vectors))
     state = row.advanced(context, state, period(row, options))
     return np.concatenate(state, axis=-1), oracle.draws

@@ -13,7 +13,7 @@ import numpy as np
 from portable_nn.adversarial.games.game import Game, linear_game
 from portable_nn.adversarial.games.options import rate_pair
 from portable_nn.adversarial.games.table import game as find_game
-from portable_nn.adversarial.methods.oracle import ArrayOracle
+from portable_nn.adversarial.methods.oracle import Oracle
 from portable_nn.adversarial.methods.steps import StepContext
 from portable_nn.adversarial.methods.table import Method, MethodOptions, find_method
 from portable_nn.adversarial.theory.closed_forms import FORMS, POWERS
@@ -192,7 +192,7 @@ def _linearised(game: str | Game | Array, players: tuple[int, int] | None) -> Ga
 def _operators(row: Method, linear: Game, rates: Array, options: MethodOptions) -> Array:
     """The update matrices (n, s, s) at rates (n, 2) of x and y."""
     size = linear.size
-    context = StepContext(ArrayOracle(linear), np.repeat(rates, linear.players, axis=1)[:, None], (), options)
+    context = StepContext(Oracle(linear), np.repeat(rates, linear.players, axis=1)[:, None], (), options)
     vectors = len(row.begin(context, np.zeros(size)))
     # Each row of the identity is a state; a step turns it into a column of the matrix.
     states = np.eye(vectors * size).reshape(vectors * size, vectors, size)
