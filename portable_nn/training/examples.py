@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self, TypeVar
 
@@ -39,6 +39,14 @@ class Examples:
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
+
+    def __iter__(self) -> Iterator[Examples]:
+        yield self
+
+    @property
+    def first(self) -> Examples:
+        """All of them, which are gone through at once."""
+        return self
 
     @property
     def weighted(self) -> tuple[int, ...] | None:

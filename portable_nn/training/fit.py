@@ -25,7 +25,7 @@ from portable_nn.training.checkpoint import CheckpointOptions, Checkpoints
 from portable_nn.training.curves import check_plot, draw_curves
 from portable_nn.training.evaluation import Evaluation
 from portable_nn.training.examples import Check, Examples, check_parameters, resolved
-from portable_nn.training.given import StoredExamples, examples_of
+from portable_nn.training.given import examples_of
 from portable_nn.training.history import Best, EarlyStopping, History, stopping
 from portable_nn.training.losses import Loss, LossLike, find_losses, usual_losses
 from portable_nn.training.metrics import Metric, Metrics, find_metrics
@@ -203,7 +203,7 @@ def fit(
     run = Run(step, state, source, evaluations, epochs, schedule, augment, called, every)
     if checkpoint is not None:
         settings = describe_settings(
-            losses, source.all if isinstance(source.all, StoredExamples) else first, held_out, wanted, updating,
+            losses, source.all or first, held_out, wanted, updating,
             source=source.settings, iterated=source.all is None, train_metrics=train_metrics, callbacks=called,
             validation=validation, epochs=epochs, batch_size=min(batch_size, source.batch_size),
             shuffle=shuffle, schedule=schedule, early_stopping=early_stopping, augment=augment,

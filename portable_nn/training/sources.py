@@ -95,19 +95,6 @@ class Alike:
         return examples
 
 
-@dataclass(frozen=True)
-class Whole:
-    """Validation examples in arrays."""
-
-    first: Examples
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def __iter__(self) -> Iterator[Examples]:
-        yield self.first
-
-
 class InBatches:
     """Validation examples in batches: those of an iterator, which gives them once, are kept.
 
@@ -131,7 +118,7 @@ class InBatches:
             yield self.alike(batch, number)
 
 
-HeldOut: TypeAlias = Whole | InBatches | StoredExamples
+HeldOut: TypeAlias = Examples | InBatches | StoredExamples
 """Validation examples, which each evaluation goes through; ``first`` are those of the kind that there are."""
 
 
@@ -150,20 +137,15 @@ def find_validation(
     if validation is None:
         return train, None
     if isinstance(validation, float | np.floating):
-        train, held_out = split(train, float(validation))
-        return train, _held_out(held_out)
+        return split(train, float(validation))
     if isinstance(validation, tuple) and len(validation) in (2, 3):
         xs, ys, *weights = validation
-        return train, _held_out(examples_of(check, xs, ys, weights[0] if weights else None, "validation "))
+        return train, examples_of(check, xs, ys, weights[0] if weights else None, "validation ")
     if isinstance(validation, tuple | str | np.ndarray | Mapping) or not isinstance(validation, Iterable):
         raise UsageError(
             "validation must be (x, y), (x, y, weights), a share such as 0.1, or a list or another iterable of batches"
         )
     return train, InBatches(validation, check)
-
-
-def _held_out(examples: Examples | StoredExamples) -> HeldOut:
-    return Whole(examples) if isinstance(examples, Examples) else examples
 
 
 @dataclass
@@ -175,7 +157,7 @@ class Arrays:
     shuffle: bool
 
     def __post_init__(self) -> None:
-        self.all, self.settings = Whole(self.first), dict[str, str]()
+        self.all, self.settings = self.first, dict[str, str]()
         self.arrays = inputs_of(self.first)
         self.batch_size = min(self.batch_size, len(self.first))
         self.batches = math.ceil(len(self.first) / self.batch_size)

@@ -56,14 +56,14 @@ def test_the_run_is_that_of_simulate() -> None:
 def test_closed_form_eigenvalues_and_measurement_agree_with_the_published_factors() -> None:
     found = compare(methods=[*FACTORS], evaluations=2000)
     for entry in found.entries:
-        assert entry.closed_form == pytest.approx(FACTORS[entry.name], abs=6e-9), entry.name
-        assert entry.spectral_radius == pytest.approx(entry.closed_form, abs=1e-8)
-        assert entry.measured == pytest.approx(entry.closed_form, abs=1e-8)
+        assert entry.forecast.closed_form == pytest.approx(FACTORS[entry.name], abs=6e-9), entry.name
+        assert entry.forecast.spectral_radius == pytest.approx(entry.forecast.closed_form, abs=1e-8)
+        assert entry.measured == pytest.approx(entry.forecast.closed_form, abs=1e-8)
         assert entry.per_evaluation == pytest.approx(entry.measured ** (1 / entry.forecast.cost), rel=1e-3)
 
 
 def test_stability_limits() -> None:
-    limits = {entry.name: entry.stability_limit for entry in compare(methods="all", evaluations=100).entries}
+    limits = {entry.name: entry.forecast.stability_limit for entry in compare(methods="all", evaluations=100).entries}
     assert limits["extragradient"] == pytest.approx(1, abs=1e-6)
     assert limits["optimistic"] == pytest.approx(1 / math.sqrt(3), abs=1e-6)
     assert limits["alternating"] == pytest.approx(2, abs=1e-6)
@@ -76,15 +76,16 @@ def test_stability_limits() -> None:
 def test_what_is_not_known_is_none() -> None:
     adam, anchored = compare(methods=["adam", "anchored"], evaluations=50).entries
     for entry in (adam, anchored):
-        assert (entry.closed_form, entry.spectral_radius, entry.stability_limit) == (None, None, None)
+        theory = entry.forecast
+        assert (theory.closed_form, theory.spectral_radius, theory.stability_limit) == (None, None, None)
     [falling] = compare(methods="extragradient", decay="1/sqrt(t)", evaluations=50).entries
-    assert (falling.closed_form, falling.spectral_radius) == (None, None)
+    assert (falling.forecast.closed_form, falling.forecast.spectral_radius) == (None, None)
     [formula] = compare(methods="extragradient", learning_rate="0.1/t", evaluations=50).entries
-    assert (formula.closed_form, formula.spectral_radius) == (None, None)
+    assert (formula.forecast.closed_form, formula.forecast.spectral_radius) == (None, None)
     [pair] = compare(methods="simultaneous", learning_rate=(0.1, 0.2), evaluations=50).entries
-    assert pair.closed_form is None
-    assert pair.spectral_radius == pytest.approx(math.sqrt(1 + 0.1 * 0.2))  # |1 ± i√(ab)|
-    assert pair.measured == pytest.approx(pair.spectral_radius, abs=1e-8)
+    assert pair.forecast.closed_form is None
+    assert pair.forecast.spectral_radius == pytest.approx(math.sqrt(1 + 0.1 * 0.2))  # |1 ± i√(ab)|
+    assert pair.measured == pytest.approx(pair.forecast.spectral_radius, abs=1e-8)
 
 
 def test_of_a_matrix_the_slowest_singular_value_counts() -> None:
@@ -94,16 +95,16 @@ def test_of_a_matrix_the_slowest_singular_value_counts() -> None:
         game("bilinear", matrix=matrix), ["extragradient", "simultaneous"], np.ones(5), 0.1, 4000
     ).entries
     h = 0.1 * smallest
-    assert extra.closed_form == pytest.approx(math.sqrt(1 - h**2 + h**4))
-    assert plain.closed_form == pytest.approx(math.hypot(1, 0.1 * largest))
+    assert extra.forecast.closed_form == pytest.approx(math.sqrt(1 - h**2 + h**4))
+    assert plain.forecast.closed_form == pytest.approx(math.hypot(1, 0.1 * largest))
     for entry in (extra, plain):
-        assert entry.spectral_radius == pytest.approx(entry.closed_form, abs=1e-10)
-        assert entry.measured == pytest.approx(entry.closed_form, abs=1e-8)
+        assert entry.forecast.spectral_radius == pytest.approx(entry.forecast.closed_form, abs=1e-10)
+        assert entry.measured == pytest.approx(entry.forecast.closed_form, abs=1e-8)
 
 
 def test_near_the_equilibrium_of_dirac_gan_the_rate_is_halved() -> None:
     [entry] = compare("dirac-gan", "simultaneous", evaluations=10).entries
-    assert entry.closed_form == pytest.approx(math.hypot(1, 0.05))  # Mescheder et al.: eigenvalues ±i/2.
+    assert entry.forecast.closed_form == pytest.approx(math.hypot(1, 0.05))  # Mescheder et al.: eigenvalues ±i/2.
 
 
 def test_an_implicit_step_of_a_bent_game_pays_for_its_iterations() -> None:
@@ -120,7 +121,6 @@ def test_the_nearest_come_first() -> None:
     assert found.ranked[0].name == "consensus"
     assert found.ranked[-1].name == "simultaneous"
     assert tuple(entry.name for entry in found.entries) == COMPARED
-    assert found.results == tuple(entry.result for entry in found.entries)
 
 
 def test_one_that_overflows_comes_last() -> None:

@@ -276,7 +276,7 @@ def test_comparing_as_json_and_csv(run):
     assert [row["method"] for row in data["methods"]] == [entry.name for entry in found.ranked]
     for row, entry in zip(data["methods"], found.ranked, strict=True):
         assert row["options"] == dict(entry.forecast.options)
-        assert (row["closed_form"], row["measured"]) == (entry.closed_form, entry.measured)
+        assert (row["closed_form"], row["measured"]) == (entry.forecast.closed_form, entry.measured)
         assert row["gradients"] == entry.spent
     rows = rows_of(run(*arguments, *options, "-q", "--format", "csv").out)
     assert list(rows[0]) == ["method", "step", "gradients", "distance", "residual"]

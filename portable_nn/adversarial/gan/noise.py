@@ -75,7 +75,7 @@ class Source:
         Raises ``UsageError`` for a class that there is not, or where there are too few samples of it, and
         ``ShapeError`` where it must be recognised and is no picture that ``digits-cnn`` reads.
         """
-        if digit is not None and not (_is_whole(digit) and 0 <= digit < self.classes):
+        if digit is not None and not 0 <= digit < self.classes:
             raise UsageError(f"digit must be a whole number from 0 to {self.classes - 1}, not {digit!r}")
         rng = np.random.default_rng(seed)
         if digit is not None and not self.given and not self.chosen:
@@ -161,7 +161,3 @@ def _check_numbers(value: Value, is_picture: bool) -> None:
     if is_picture or value.dtype not in {"float32", "float64"} or not static(value.shape[1:]):
         what = "pictures" if is_picture else f"{value.dtype} {format_shape(value.shape)}"
         raise ShapeError(f"only a generator can be sampled, which takes noise (batch, n); '{value.name}' takes {what}")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -58,7 +58,7 @@ def comparison(compared: Comparison) -> Figure:
         for place in range(len(groups))
     ]
     needed = room([Label(_words(group), None, {}) for group in groups])
-    words = f"{compared.evaluations:,} gradient evaluations each, {rate_in_words(compared.results[0])}"
+    words = f"{compared.evaluations:,} gradient evaluations each, {rate_in_words(compared.entries[0].result)}"
     height = max(4.0, needed)
     paper = sheet(11.8, height + BELOW + ABOVE, [game_in_words(compared.game), words])
     axes = axes_at(paper, LEFT, BELOW, WIDTH, height)

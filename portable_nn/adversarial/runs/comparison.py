@@ -63,21 +63,6 @@ class Compared:
         return float(np.max(rates.base) * rates.factors[0].max()) if own is None else float(own)
 
     @property
-    def closed_form(self) -> float | None:
-        """The convergence factor per step by the formula of the literature; ``None`` where there is none."""
-        return self.forecast.closed_form
-
-    @property
-    def spectral_radius(self) -> float | None:
-        """The convergence factor per step by the eigenvalues; ``None`` where it is not linear."""
-        return self.forecast.spectral_radius
-
-    @property
-    def stability_limit(self) -> float | None:
-        """The largest stable learning rate; ``None`` where the update is not linear."""
-        return self.forecast.stability_limit
-
-    @property
     def measured(self) -> float:
         """The measured convergence factor per step."""
         return self.verdict.factor
@@ -111,11 +96,6 @@ class Comparison:
     learning_rate: LearningRate
     entries: tuple[Compared, ...]
     equal_strength: bool = False
-
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """The run of each method."""
-        return tuple(entry.result for entry in self.entries)
 
     @property
     def ranked(self) -> tuple[Compared, ...]:

@@ -85,11 +85,11 @@ def _as_text(found: Comparison, rate: RateChoice, game: GameChoice) -> str:
             f"{WORDS[entry.verdict.status]} ({entry.verdict.basis})",
             answer.number(entry.end),
             f"{int(entry.result.t[-1]):,}",
-            answer.factor(entry.closed_form),
-            answer.factor(entry.spectral_radius),
+            answer.factor(entry.forecast.closed_form),
+            answer.factor(entry.forecast.spectral_radius),
             answer.factor(entry.measured),
             answer.factor(entry.per_evaluation),
-            answer.limit(entry.stability_limit),
+            answer.limit(entry.forecast.stability_limit),
         )
         for entry in found.ranked
     ]

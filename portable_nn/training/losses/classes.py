@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -58,8 +58,7 @@ class _ClassLoss(Loss):
             found = tuple(given)
         if len(found) != count:
             raise UsageError(f"class_weight has {len(found)} numbers, but there are {count} classes")
-        options = {each.name: getattr(self, each.name) for each in fields(self)}
-        return type(self)(**{**options, "class_weight": found})
+        return replace(self, class_weight=found)
 
     @property
     def ignored(self) -> int | None:
