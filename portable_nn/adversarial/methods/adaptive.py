@@ -11,16 +11,6 @@ Scaled: TypeAlias = Callable[[StepContext, Any, MethodState], tuple[Any, MethodS
 """From F and the running moments: the preconditioned direction, and the new moments."""
 
 
-def zero_moments(context: StepContext, z: Any) -> MethodState:
-    """z and both moments, 0."""
-    return z, z * 0.0, z * 0.0
-
-
-def zero_moments_and_direction(context: StepContext, z: Any) -> MethodState:
-    """z, both moments and the last direction, 0."""
-    return z, z * 0.0, z * 0.0, z * 0.0
-
-
 def adam(context: StepContext, field: Any, kept: MethodState) -> tuple[Any, MethodState]:
     """m̂/(√v̂ + ε): Kingma and Ba 2015; ``context.clock`` has 1 - β₁ᵗ and 1 - β₂ᵗ."""
     beta1, beta2 = context.options["beta1"], context.options["beta2"]

@@ -61,7 +61,7 @@ def payoff_program(game: Game) -> Program:
     oracle = RecordingOracle(game, tape)
     try:
         value = oracle.read(tape.variables, [game.derivation.value])
-        return _finite(tape.program(value, NAMES))
+        return _finite(tape.program([*value], NAMES))
     except LookupError as error:
         raise UsageError(
             f"the payoff of the game '{game.name}' cannot be written: it has the operator {error}"

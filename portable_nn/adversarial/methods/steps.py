@@ -1,6 +1,6 @@
 """The steps of all methods, each written once over an ``Oracle``.
 
-A method keeps a state, a tuple of vectors of which the first is z: an ``InitialState`` makes it from the start, a
+A method keeps a state, a tuple of vectors of which the first is z, the others begin as ``KEPT`` says: a
 ``StepFunction`` makes the next one. In formulas F is the game's vector field, J its Jacobian and η the learning rate.
 """
 
@@ -28,28 +28,16 @@ class StepContext:
     options: Mapping[str, Any]
 
 
-InitialState: TypeAlias = Callable[[StepContext, Any], MethodState]
 StepFunction: TypeAlias = Callable[[StepContext, MethodState], MethodState]
 
 
-def alone(context: StepContext, z: Any) -> MethodState:
-    """z alone."""
-    return (z,)
-
-
-def with_start(context: StepContext, z: Any) -> MethodState:
-    """z and the start."""
-    return z, z
-
-
-def with_field(context: StepContext, z: Any) -> MethodState:
-    """z and F(z), which stands in for the F of a previous step."""
-    return z, context.oracle.field(z)
-
-
-def with_rest(context: StepContext, z: Any) -> MethodState:
-    """z and a velocity of 0."""
-    return z, z * 0.0
+KEPT: Final[Mapping[str, Callable[[StepContext, Any], Any]]] = {
+    "start": lambda context, z: z,
+    "field": lambda context, z: context.oracle.field(z),  # In place of the F of a previous step.
+    "zeros": lambda context, z: z * 0.0,
+    "ones": lambda context, z: z * 0.0 + 1.0,
+}
+"""The vectors that methods keep besides z: what each is before the first step."""
 
 
 def simultaneous(context: StepContext, state: MethodState) -> MethodState:
@@ -228,11 +216,6 @@ def varying_anchored(context: StepContext, state: MethodState) -> MethodState:
     return anchor - rate * context.oracle.field(half), start, ratio - ratio * falls
 
 
-def with_start_and_ratio(context: StepContext, z: Any) -> MethodState:
-    """z, the start, and a ratio of 1 for each number."""
-    return z, z, z * 0.0 + 1.0
-
-
 def fast(context: StepContext, state: MethodState) -> MethodState:
     """An extragradient step anchored at the start with weight b = 1/(k + 1), the extrapolation by (1 - b)η."""
     (z, start), (pull,) = state, context.clock
@@ -247,11 +230,6 @@ def anchored_popov(context: StepContext, state: MethodState) -> MethodState:
     anchor = z + (start - z) * pull
     field = context.oracle.field(anchor - context.rate * last)
     return anchor - context.rate * field, start, field
-
-
-def with_start_and_field(context: StepContext, z: Any) -> MethodState:
-    """z, the start and F(z)."""
-    return z, z, context.oracle.field(z)
 
 
 def adaptive_extragradient(context: StepContext, state: MethodState) -> MethodState:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from portable_nn.adversarial.games.options import Option, filled, no_such
 from portable_nn.adversarial.methods import adaptive, steps
-from portable_nn.adversarial.methods.steps import InitialState, MethodState, StepContext, StepFunction
+from portable_nn.adversarial.methods.steps import KEPT, MethodState, StepContext, StepFunction
 from portable_nn.core.errors import UsageError
 from portable_nn.core.names import Scheme
 
@@ -26,7 +26,8 @@ class Method:
 
     Attributes:
         name, title, source: for tables and messages.
-        step, begin: the update, and the state before the first; see ``steps``.
+        step: the update; see ``steps``.
+        kept: the vectors of its state besides z.
         evaluations: gradient evaluations per step; one is the gradient of both players.
         jacobians: Jacobian-vector products per step.
         implicit: a step solves a system of equations.
@@ -46,7 +47,7 @@ class Method:
     title: str
     source: str
     step: StepFunction
-    begin: InitialState = steps.alone
+    kept: tuple[str, ...] = ()
     evaluations: int = 1
     jacobians: int = 0
     implicit: bool = False
@@ -81,6 +82,10 @@ class Method:
     def fill(self, options: Mapping[str, object]) -> MethodOptions:
         """All options: those given, checked, and defaults. Raises ``UsageError`` that lists the valid ones."""
         return filled(f"the method '{self.name}'", dict(options), self.options)
+
+    def begin(self, context: StepContext, z: Any) -> MethodState:
+        """The state before the first step from z."""
+        return (z, *(KEPT[name](context, z) for name in self.kept))
 
     def ticks(self, place: int, options: MethodOptions) -> tuple[float, ...]:
         """The numbers of the clock at a step, from 0."""
@@ -144,7 +149,7 @@ _GENERAL: Final = (
         "optimistic gradient: twice this gradient minus the last",
         "Popov 1980; Daskalakis et al. 2018, arXiv 1711.00141; with gamma: Mokhtari et al. 2020, arXiv 1901.08511",
         steps.optimistic,
-        steps.with_field,
+        ("field",),
         family="gradient",
         scheme="optimistic",
         strength="gamma",
@@ -155,7 +160,7 @@ _GENERAL: Final = (
         "optimistic gradient, x first, then y",
         "Zhang & Yu 2019, arXiv 1908.05699",
         steps.alternating_optimistic,
-        steps.with_field,
+        ("field",),
         family="optimistic",
         scheme="alternating",
         strength="gamma",
@@ -182,7 +187,7 @@ _GENERAL: Final = (
         "smoothed gradient descent-ascent: y first, pulled towards its average, then x",
         "Zhang et al. 2020, arXiv 2010.15768",
         steps.smoothed,
-        steps.with_start,
+        ("start",),
         family="smoothed",
         scheme="alternating",
         options={
@@ -253,7 +258,7 @@ _GENERAL: Final = (
         "momentum, both players at once",
         _GIDEL,
         steps.momentum,
-        steps.with_rest,
+        ("zeros",),
         options={"beta": _BETA},
         family="momentum",
     ),
@@ -262,7 +267,7 @@ _GENERAL: Final = (
         "momentum, x first, then y",
         _GIDEL,
         steps.alternating_momentum,
-        steps.with_rest,
+        ("zeros",),
         options={"beta": _BETA},
         family="momentum",
         scheme="alternating",
@@ -272,7 +277,7 @@ _GENERAL: Final = (
         "Lookahead: slow weights, updated every k simultaneous steps",
         "Chavdarova et al. 2021, arXiv 2006.14567",
         steps.lookahead,
-        steps.with_start,
+        ("start",),
         clock=lambda place, options: (0.0 if (place + 1) % options["k"] else 1.0,),
         period=lambda options: int(options["k"]),
         options={
@@ -285,7 +290,7 @@ _GENERAL: Final = (
         "anchored extragradient (EAG-C)",
         "Yoon & Ryu 2021, arXiv 2102.07922",
         steps.anchored,
-        steps.with_start,
+        ("start",),
         evaluations=2,
         clock=lambda place, options: (1 / (place + 2),),
         period=None,
@@ -296,7 +301,7 @@ _GENERAL: Final = (
         "anchored extragradient with rates that fall (EAG-V)",
         "Yoon & Ryu 2021, arXiv 2102.07922",
         steps.varying_anchored,
-        steps.with_start_and_ratio,
+        ("start", "ones"),
         evaluations=2,
         options={"lipschitz": Option(1.0, "Lipschitz constant L of F; the rate must be below 3/(4L)", 0)},
         linear=False,
@@ -309,7 +314,7 @@ _GENERAL: Final = (
         "fast extragradient (FEG), anchored too",
         "Lee & Kim 2021, arXiv 2106.02326",
         steps.fast,
-        steps.with_start,
+        ("start",),
         evaluations=2,
         clock=lambda place, options: (1 / (place + 1),),
         period=None,
@@ -320,7 +325,7 @@ _GENERAL: Final = (
         "anchored, with the gradient of the last extrapolated point (anchored Popov)",
         "Tran-Dinh & Luo 2021, arXiv 2110.08150",
         steps.anchored_popov,
-        steps.with_start_and_field,
+        ("start", "field"),
         clock=lambda place, options: (1 / (place + 2),),
         period=None,
         lasting=(0, 2),
@@ -364,7 +369,7 @@ def _adaptive(
             f"{title}, both players at once",
             source,
             adaptive.simultaneous(scaled),
-            adaptive.zero_moments,
+            ("zeros", "zeros"),
             clock=clock,
         ),
         row(
@@ -372,7 +377,7 @@ def _adaptive(
             f"{title}, x first, then y",
             source,
             adaptive.alternating(scaled),
-            adaptive.zero_moments,
+            ("zeros", "zeros"),
             scheme="alternating",
             clock=clock,
         ),
@@ -381,7 +386,7 @@ def _adaptive(
             f"{title}, optimistic: twice this direction minus the last",
             f"{source}; Daskalakis et al. 2018, arXiv 1711.00141",
             adaptive.optimistic(scaled),
-            adaptive.zero_moments_and_direction,
+            ("zeros", "zeros", "zeros"),
             scheme="optimistic",
             clock=clock,
         ),
@@ -390,7 +395,7 @@ def _adaptive(
             f"{title}, the direction at an extrapolated point",
             f"{source}; Gidel et al. 2019, arXiv 1802.10551",
             adaptive.extrapolating(scaled),
-            adaptive.zero_moments,
+            ("zeros", "zeros"),
             evaluations=2,
             scheme="extragradient",
             clock=twice,
