@@ -280,7 +280,8 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
      "'simultaneous'"),
     ({"data": np.zeros((5, 3))}, "data: input 'pattern' needs (batch, 4), not (5, 3)"),
     ({"data": np.zeros((0, 4))}, "data must have at least one example"),
-    ({"data": {"picture": np.zeros((5, 4))}}, "data: 2 faults\n  'picture' is not one of the inputs pattern\n  input 'pattern' is missing"),
+    ({"data": {"picture": np.zeros((5, 4))}}, "data: 2 faults\n  'picture' is not one of the inputs "
+     "pattern\n  input 'pattern' is missing"),
     ({"data": lambda count, rng: np.zeros((count, 5))}, "data: input 'pattern' needs (batch, 4), not (2, 5)"),
     ({"noise": lambda count, rng: np.zeros((count, 3))}, "noise: input 'noise' needs (batch, 2), not (2, 3)"),
     ({"r1": -1.0}, "r1 must be a finite number from 0, a function of 2 arguments or None, not -1.0"),
