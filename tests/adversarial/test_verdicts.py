@@ -227,8 +227,8 @@ def test_equal_strengths_have_equal_factors() -> None:
     """z - η(F + sJᵀF) is z - ηF(z - sF) on x·y, where Jᵀ = -J."""
     methods = ["consensus", "extragradient", "symplectic", "optimistic"]
     consensus, extra, symplectic, optimistic = compare(methods=methods, equal_strength=True).entries
-    assert consensus.closed_form == pytest.approx(extra.closed_form, abs=1e-15)
-    assert symplectic.closed_form == pytest.approx(extra.closed_form, abs=1e-15)
+    assert consensus.forecast.closed_form == pytest.approx(extra.forecast.closed_form, abs=1e-15)
+    assert symplectic.forecast.closed_form == pytest.approx(extra.forecast.closed_form, abs=1e-15)
     assert [one.strength for one in (consensus, extra, symplectic, optimistic)] == [0.1, 0.1, 0.1, 0.1]
     first, second = compare(methods=["consensus", "extragradient"], options={"extragradient": {"gamma": 1.0}}).entries
     assert first.measured == pytest.approx(second.measured, abs=1e-9)
