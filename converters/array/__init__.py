@@ -49,6 +49,7 @@ ELEMENTARY: Final[Mapping[str, str]] = {
 """The operators that are one function of an array alone, by its name in other libraries: ``{"asin": "Asin", …}``."""
 
 FORMULAS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
+    "erfc": lambda x: 1.0 - emit("Erf", x),
     "exp2": lambda x: emit("Exp", x * math.log(2)),
     "expm1": lambda x: emit("Exp", x) - 1.0,
     "log10": lambda x: emit("Log", x) * (1 / math.log(10)),

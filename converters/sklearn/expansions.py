@@ -21,9 +21,7 @@ _OPERATORS: Final = {
 }  # fmt: skip
 
 _OTHERS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
-    **{name: FORMULAS[name] for name in ("expm1", "log1p", "square")},
-    "log10": lambda x: emit("Log", x) / float(np.log(10)),
-    "log2": lambda x: emit("Log", x) / float(np.log(2)),
+    name: FORMULAS[name] for name in ("expm1", "log10", "log1p", "log2", "square")
 }
 
 FUNCTIONS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 
 from portable_nn.converters.jax.sizes import Size, is_known, size_symbol
-from portable_nn.converters.rows import Rows
+from portable_nn.converters.rows import Function, Rows
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, integers
 
@@ -153,14 +153,19 @@ ROWS: Final = Rows()
 row = ROWS.row
 
 
-def elementwise(primitive: str, function: Callable[..., Symbol]) -> None:
-    """A row that computes each element from those at its place: ``function`` of the call and the symbols."""
+def elementwise(*primitives: str) -> Callable[[Function], Function]:
+    """Decorate what computes each element from those at its place: a function of the call and the symbols."""
 
-    @row(primitive)
-    def build(call: Call, *values: Held) -> Held:
-        wide = [each for each in values if each.symbol.shape]
-        axes = max(wide, key=_weight).axes if wide else tuple(range(len(call.shape)))
-        return call.held(function(call, *(call.laid(each, axes) for each in values)), axes)
+    def add(function: Function) -> Function:
+        @row(*primitives)
+        def build(call: Call, *values: Held) -> Held:
+            wide = [each for each in values if each.symbol.shape]
+            axes = max(wide, key=_weight).axes if wide else tuple(range(len(call.shape)))
+            return call.held(function(call, *(call.laid(each, axes) for each in values)), axes)
+
+        return function
+
+    return add
 
 
 def _weight(held: Held) -> int:

@@ -227,11 +227,6 @@ _NEARLY_LINEAR: Final = 20
 """From there on, log(1 + exp(x)) is x to 2e-9."""
 
 
-@row("log_sigmoid")
-def _log_sigmoid(use: Use, x: Symbol) -> Symbol:
-    return -emit("Softplus", -x)
-
-
 @row(softshrink=True, hardshrink=False)
 def _shrink(is_soft: bool, use: Use, x: Symbol, lambd: float = 0.5) -> Symbol:
     return emit("Shrink", x, lambd=float(lambd), bias=float(lambd) if is_soft else 0.0)
@@ -253,11 +248,6 @@ def _prelu(use: Use, x: Symbol, weight: Symbol) -> Symbol:
 def _glu(use: Use, x: Symbol, dim: int = -1) -> Symbol:
     value, gate = emit_all("Split", x, outputs=2, axis=dim, num_outputs=2)
     return value * emit("Sigmoid", gate)
-
-
-@row("tanhshrink")
-def _tanhshrink(use: Use, x: Symbol) -> Symbol:
-    return x - emit("Tanh", x)
 
 
 @row("nan_to_num")
@@ -292,6 +282,6 @@ for _name, _operator in {**ELEMENTARY, **_OTHERS, "hardswish": "HardSwish"}.item
     ROWS.setdefault(_name, partial(_same, _operator))
 
 
-@row(**FORMULAS)
+@row(**FORMULAS, log_sigmoid=lambda x: -emit("Softplus", -x), tanhshrink=lambda x: x - emit("Tanh", x))
 def _formula(make: Callable[[Symbol], Symbol], use: Use, x: Symbol) -> Symbol:
     return make(use.promoted(x))
