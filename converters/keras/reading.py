@@ -269,7 +269,7 @@ def _network(config: Mapping[str, Any], arrays: NamedArrays, where: str, seed: i
     for separate in (True, False):
         try:
             taken = Builder(config, Weights(arrays), separate=separate).build()
-            return _assembled(taken, config, where, seed), taken
+            return _assembled(taken, config, seed), taken
         except RefusalError as error:
             if faults is None or len(faults.faults) != len(error.faults):
                 faults = error
@@ -281,7 +281,7 @@ def _network(config: Mapping[str, Any], arrays: NamedArrays, where: str, seed: i
     raise kind(where, listed(faults.faults, "cannot be taken over"))
 
 
-def _assembled(taken: Taken, config: Mapping[str, Any], where: str, seed: int) -> Network:
+def _assembled(taken: Taken, config: Mapping[str, Any], seed: int) -> Network:
     name = config["config"].get("name")
     values = [symbol for _, symbol in taken.outputs]
     network = Network(

@@ -212,7 +212,7 @@ def export(module: Any, example: Any, dynamic: Dynamic | None, *, training: bool
         raise UsageError(f"torch.export cannot export the module: {said}") from refused
     detached(exported)
     placed = [names[place] if is_tensor else None for place, is_tensor in enumerate(tensors)]
-    dims, notes = _dims(exported, given, wide)
+    dims, notes = _dims(exported, given)
     notes += dict.fromkeys(cut)
 
     def call(feeds: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -323,7 +323,7 @@ def _dynamic_shapes(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
     return dict(bound.arguments)
 
 
-def _dims(exported: Any, given: Sequence[Given | None], wide: Sequence[Any]) -> tuple[dict[str, Dim], list[str]]:
+def _dims(exported: Any, given: Sequence[Given | None]) -> tuple[dict[str, Dim], list[str]]:
     """The names of PyTorch's symbols, and notes on sizes that could not stay open.
 
     Raises ``UsageError`` for those that were asked for.

@@ -94,7 +94,7 @@ def source_of(network: Network) -> Source:
     text = "\n".join([*_head(network), *helpers(body.helpers), *class_of(network, body, members), *_tail()])
     constants = {**body.constants, **{".".join(path): array for path, array in hidden.items()}}
     names = {".".join(path): ".".join(whose) for path, whose in tied.items()}
-    return Source(text, tuple(entries), constants, names, tuple(_notes(network, entries, body)))
+    return Source(text, tuple(entries), constants, names, tuple(_notes(entries, body)))
 
 
 def _written(graph: Graph, aliases: Mapping[str, str]) -> Writing:
@@ -121,7 +121,7 @@ def _tied(aliases: Mapping[str, str], known: Mapping[str, Path], entries: Sequen
     return found
 
 
-def _notes(network: Network, entries: Sequence[Entry], body: Body) -> Iterator[str]:
+def _notes(entries: Sequence[Entry], body: Body) -> Iterator[str]:
     """The differences from the network."""
     renamed = [entry for entry in entries if entry.key != entry.parameter]
     if renamed:

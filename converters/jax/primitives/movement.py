@@ -109,13 +109,13 @@ def _pad(call: Call, x: Held, value: Held) -> Held:
     symbol, number = call.exact(x), cast(value.symbol, x.symbol.dtype)
     for axis, between in enumerate(inside):
         if between:
-            symbol = _spread(call, symbol, x.shape, axis, int(between), number)
+            symbol = _spread(symbol, x.shape, axis, int(between), number)
     if not any((*low, *high)):
         return call.held(symbol)
     return call.held(emit("Pad", symbol, integers([int(each) for each in (*low, *high)]), number))
 
 
-def _spread(call: Call, x: Symbol, shape: Sequence[Any], axis: int, between: int, value: Symbol) -> Symbol:
+def _spread(x: Symbol, shape: Sequence[Any], axis: int, between: int, value: Symbol) -> Symbol:
     """``x`` with so many elements more behind each but the last along an axis."""
     rank, at = len(x.shape), integers([axis])
     apart = emit("Unsqueeze", x, integers([axis + 1]))
@@ -156,8 +156,3 @@ def _iota(call: Call) -> Held:
 @row("dim_as_value")
 def _size(call: Call) -> Held:
     return call.held(cast(emit("Squeeze", call.size(call.params["dim"]), integers([0])), call.dtype))
-
-
-def stacked(call_shape: Sequence[Any], parts: Sequence[Symbol]) -> Symbol:
-    """Values of one shape along a new first axis."""
-    return emit("Concat", *(emit("Unsqueeze", part, integers([0])) for part in parts), axis=0)

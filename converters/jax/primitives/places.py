@@ -189,7 +189,7 @@ def _counted(call: Call, size: Size, axis: int, like: Symbol) -> Symbol:
     return emit("Expand", numbers, emit("Shape", ones))
 
 
-def _starts(call: Call, starts: Sequence[Held]) -> Symbol:
+def _starts(starts: Sequence[Held]) -> Symbol:
     """Numbers as a row."""
     return emit("Concat", *(emit("Unsqueeze", cast(each.symbol, "int64"), integers([0])) for each in starts), axis=0)
 
@@ -217,7 +217,7 @@ def _update_slice(call: Call, x: Held, part: Held, *starts: Held) -> Held:
         return part
     place = starts[cut[0]].value
     if len(cut) > 1 or place is None or not is_known(x.shape[cut[0]]):
-        found = _slices(call, x, _starts(call, starts), tuple(range(len(starts))), part.shape, (), clips=True)
+        found = _slices(call, x, _starts(starts), tuple(range(len(starts))), part.shape, (), clips=True)
         return _written(call, x, found, part, found.inner, {axis: axis for axis in range(len(starts))})
     [axis] = cut
     size, whole = part.shape[axis], x.shape[axis]

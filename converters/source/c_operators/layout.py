@@ -147,9 +147,8 @@ def pad(use: CUse) -> None:
 
 def gather(use: CUse) -> None:
     """Rows by their numbers."""
-    shape, indices, axis = use.type().shape, use.type(1).shape, use.attribute_axis()
-    size, name = use.count([shape[axis]]), use.x[1]
-    inner, outer, count = use.count(shape[axis + 1 :]), use.count(shape[:axis]), use.count(indices)
+    name, count = use.x[1], use.count(use.type(1).shape)
+    outer, size, inner = use.around(use.attribute_axis())
     use.lines += loops(
         [("k", count)],
         f"const int64_t row = {name}[k] < 0 ? {name}[k] + {size} : {name}[k];",

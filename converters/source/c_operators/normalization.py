@@ -12,9 +12,7 @@ def along(kernel: str) -> Write:
     """A function of (outer, size, inner)."""
 
     def write(use: CUse) -> None:
-        shape, axis = use.type().shape, use.attribute_axis()
-        sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
-        use.call(kernel, use.x[0], use.y[0], *sizes)
+        use.call(kernel, use.x[0], use.y[0], *use.around(use.attribute_axis()))
 
     return write
 
@@ -23,9 +21,7 @@ def batch_norm(use: CUse) -> None:
     """By the running statistics."""
     if use.int("training_mode"):
         use.refuse("it normalises by the batch, as in training")
-    shape = use.type().shape
-    sizes = map(use.count, (shape[:1], shape[1:2], shape[2:]))
-    use.call("batch_norm", *use.x, use.y[0], *sizes, literal(use.float("epsilon"), use.float_type()))
+    use.call("batch_norm", *use.x, use.y[0], *use.around(1), literal(use.float("epsilon"), use.float_type()))
 
 
 def layer_norm(kernel: str) -> Write:
@@ -63,12 +59,10 @@ def group_norm(use: CUse) -> None:
     size = product(shape[2:] if instance else [*shape[2:], known_size(shape[1]) // use.int("num_groups")])
     epsilon = literal(use.float("epsilon"), use.float_type())
     use.call("standardize", use.x[0], use.y[0], use.count(rows), use.count([size]), epsilon)
-    use.call("scale_channels", use.y[0], use.x[1], use.x[2], *map(use.count, (shape[:1], shape[1:2], shape[2:])))
+    use.call("scale_channels", use.y[0], use.x[1], use.x[2], *use.around(1))
 
 
 def response_norm(use: CUse) -> None:
     """Divided by what neighbouring channels add up to."""
-    shape, dtype = use.type().shape, use.float_type()
-    numbers = [literal(use.float(name), dtype) for name in ("alpha", "beta", "bias")]
-    sizes = map(use.count, (shape[:1], shape[1:2], shape[2:]))
-    use.call("response_norm", use.x[0], use.y[0], *sizes, use.int("size"), *numbers)
+    numbers = [literal(use.float(name), use.float_type()) for name in ("alpha", "beta", "bias")]
+    use.call("response_norm", use.x[0], use.y[0], *use.around(1), use.int("size"), *numbers)

@@ -37,9 +37,7 @@ def arg(sign: str) -> Write:
     def write(use: CUse) -> None:
         if use.int("select_last_index"):
             use.refuse("select_last_index")
-        shape, axis = use.type().shape, use.attribute_axis()
-        sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
-        use.call("argmax", use.x[0], use.y[0], *sizes, in_type(sign, use.float_type()))
+        use.call("argmax", use.x[0], use.y[0], *use.around(use.attribute_axis()), in_type(sign, use.float_type()))
 
     return write
 
@@ -48,15 +46,12 @@ def cumulative(use: CUse) -> None:
     """The sum of everything before."""
     if use.type(1).constant is None:
         use.refuse("an axis that is computed")
-    shape = use.type().shape
-    axis = use.axis(use.numbers(1)[0], len(shape))
-    sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :]))
-    use.call("cumulative", use.x[0], use.y[0], *sizes, use.int("exclusive"), use.int("reverse"))
+    axis = use.axis(use.numbers(1)[0], use.array.rank)
+    use.call("cumulative", use.x[0], use.y[0], *use.around(axis), use.int("exclusive"), use.int("reverse"))
 
 
 def top_k(use: CUse) -> None:
     """The largest or smallest numbers, and where they stand."""
-    shape, axis, out = use.type().shape, use.attribute_axis(), use.results[0].shape
-    sizes = map(use.count, (shape[:axis], [shape[axis]], shape[axis + 1 :], [out[axis]]))
+    axis, out = use.attribute_axis(), use.results[0].shape
     sign = in_type("1.0f" if use.int("largest") else "-1.0f", use.float_type())
-    use.call("top_k", use.x[0], use.y[0], use.y[1], *sizes, sign)
+    use.call("top_k", use.x[0], use.y[0], use.y[1], *use.around(axis), use.count([out[axis]]), sign)

@@ -80,6 +80,11 @@ class CUse(OperatorContext):
         text = self.size(found)
         return text if isinstance(found, int) or text.isidentifier() else f"({text})"
 
+    def around(self, axis: int) -> tuple[str, str, str]:
+        """The sizes of the first input before an axis, along it, and behind it."""
+        shape = self.type().shape
+        return self.count(shape[:axis]), self.count(shape[axis : axis + 1]), self.count(shape[axis + 1 :])
+
     def call(self, kernel: str, *arguments: object, dtype: str = "") -> None:
         """Call a function of ``KERNELS``."""
         dtype = dtype or self.float_type()

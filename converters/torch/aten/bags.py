@@ -39,7 +39,7 @@ def _embedding_bag(
         is_padding = emit("Equal", index, constant(padding_idx, index.dtype))
         kept = unsqueezed(emit("Not", is_padding), len(index.shape))
     if table is not None:
-        return [_along(found, kept, mode, size_along(table, 1)), None, None, None]
+        return [_along(found, kept, mode), None, None, None]
     _state(use, offsets, indices, include_last_offset)
     made = _largest(found, kept, offsets) if mode == _MAX else _added(found, kept, offsets, mode)
     return [sliced(made, 0, 0, -1) if include_last_offset else made, None, None, None]
@@ -63,7 +63,7 @@ def _matrix(indices: Symbol, offsets: Symbol) -> Symbol | None:
     return table if first == (0,) and step == (length,) else None
 
 
-def _along(found: Symbol, kept: Symbol | None, mode: int, length: int | Symbol) -> Symbol:
+def _along(found: Symbol, kept: Symbol | None, mode: int) -> Symbol:
     """Bags that are an axis, (bags, length, features)."""
     axis = integers([1])
     if mode == _MAX:

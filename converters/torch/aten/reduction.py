@@ -59,7 +59,7 @@ def _arg(use: Use, x: Symbol, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _moments(
-    use: Use, x: Symbol, dim: Any = None, unbiased: Any = None, keepdim: bool = False, correction: Any = None
+    x: Symbol, dim: Any = None, unbiased: Any = None, keepdim: bool = False, correction: Any = None
 ) -> tuple[Symbol, Symbol]:
     """The variance and the mean. Older overloads have whether it is unbiased for the correction."""
     if isinstance(dim, bool):
@@ -77,7 +77,7 @@ def _moments(
 
 @row("var")
 def _var(use: Use, x: Symbol, *arguments: Any, **options: Any) -> Symbol:
-    return _moments(use, x, *arguments, **options)[0]
+    return _moments(x, *arguments, **options)[0]
 
 
 @row("std")
@@ -87,12 +87,12 @@ def _std(use: Use, x: Symbol, *arguments: Any, **options: Any) -> Symbol:
 
 @row("var_mean")
 def _var_mean(use: Use, x: Symbol, *arguments: Any, **options: Any) -> tuple[Symbol, Symbol]:
-    return _moments(use, x, *arguments, **options)
+    return _moments(x, *arguments, **options)
 
 
 @row("std_mean")
 def _std_mean(use: Use, x: Symbol, *arguments: Any, **options: Any) -> tuple[Symbol, Symbol]:
-    variance, mean = _moments(use, x, *arguments, **options)
+    variance, mean = _moments(x, *arguments, **options)
     return emit("Sqrt", variance), mean
 
 
