@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.core.tensors import Array, NamedArrays
@@ -102,6 +103,13 @@ def aligned(values: Sequence[Held]) -> tuple[list[Symbol], bool]:
     moved = any(each.lies_moved for each in values)
     return [each.moved if moved else each.plain for each in values], moved
 
+
+LAYERS: Final = Rows()
+"""The function that makes each layer, by the name of its class: ``(layer, tensor, …) → tensor or tensors``."""
+
+OPERATIONS: Final = Rows()
+"""The function that makes each operation of ``keras.ops``, by the name of its class: ``(operation, argument, …) →
+tensor``."""
 
 Made = TypeVar("Made")
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from portable_nn import layers
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec
 from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import format_shape

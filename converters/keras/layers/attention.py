@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, known
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, known
 from portable_nn.converters.layers.weights import ROWS
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.tensors import Array

@@ -9,8 +9,7 @@ from typing import Any, Final, TypeAlias
 from portable_nn import layers
 from portable_nn.converters.keras.layers.activations import activated, applied, function_name
 from portable_nn.converters.keras.layers.recurrent import read_options, states_of
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, back, by_axes, by_channels, channels_first, known
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, back, by_axes, by_channels, channels_first, known
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.converters.layers.weights import depthwise, kernel
 from portable_nn.layers.layer import Layer

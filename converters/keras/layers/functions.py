@@ -7,8 +7,7 @@ from collections.abc import Callable
 from portable_nn.converters.array import FORMULAS
 from portable_nn.converters.keras.layers.activations import applied
 from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
-from portable_nn.converters.keras.layers.rows import OPERATIONS
-from portable_nn.converters.keras.spec import Held, Spec
+from portable_nn.converters.keras.spec import OPERATIONS, Held, Spec
 from portable_nn.core.graph import INTERNAL
 from portable_nn.operators import FLOATS, Symbol, constant, emit, integers
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.activations import Composed, activated
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, known
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, known
 from portable_nn.converters.layers.weights import inward
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, cast, constant, emit

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, aligned
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, aligned
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.keras.layers.rows import OPERATIONS
-from portable_nn.converters.keras.spec import Held, Spec, back, channels_first, known
+from portable_nn.converters.keras.spec import OPERATIONS, Held, Spec, back, channels_first, known
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from portable_nn import layers
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, back, known
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, back, known
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import Symbol, constant, emit, integers

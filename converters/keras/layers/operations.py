@@ -9,8 +9,18 @@ from typing import Any, Final
 from portable_nn import layers
 from portable_nn.converters.keras.layers.merging import either
 from portable_nn.converters.keras.layers.moving import all_places, axes_of, one_axis, places
-from portable_nn.converters.keras.layers.rows import LAYERS, OPERATIONS
-from portable_nn.converters.keras.spec import Held, Spec, aligned, back, by_axes, by_channels, channels_first, known
+from portable_nn.converters.keras.spec import (
+    LAYERS,
+    OPERATIONS,
+    Held,
+    Spec,
+    aligned,
+    back,
+    by_axes,
+    by_channels,
+    channels_first,
+    known,
+)
 from portable_nn.operators import cast, constant, emit, emit_all, integers
 from portable_nn.operators.symbols import sizes
 

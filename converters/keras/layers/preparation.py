@@ -9,8 +9,7 @@ import numpy as np
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.activations import Composed
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, known
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, known
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers

@@ -8,8 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.cells import Cell, RecurrentLayer, read_cell
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, described, known, ones, snake_case
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, described, known, ones, snake_case
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portable_nn import layers
-from portable_nn.converters.keras.layers.rows import LAYERS
-from portable_nn.converters.keras.spec import Held, Spec, back, by_axes, channels_first, ones, to_first
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, back, by_axes, channels_first, ones, to_first
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol
 

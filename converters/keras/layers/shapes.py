@@ -6,8 +6,17 @@ from collections.abc import Mapping
 from typing import Final
 
 from portable_nn import layers
-from portable_nn.converters.keras.layers.rows import LAYERS, OPERATIONS
-from portable_nn.converters.keras.spec import Held, Spec, back, by_axes, by_channels, channels_first, to_last
+from portable_nn.converters.keras.spec import (
+    LAYERS,
+    OPERATIONS,
+    Held,
+    Spec,
+    back,
+    by_axes,
+    by_channels,
+    channels_first,
+    to_last,
+)
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import emit, integers
 from portable_nn.operators.symbols import sizes
