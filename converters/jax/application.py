@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from portable_nn.converters.array.use import ArrayUse
 from portable_nn.converters.conversion import Side, compare_sides
-from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.converters.jax.variables import Place, Variables, arrays_of, places_of, tree_of
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import RefusalError, UsageError, listed
 from portable_nn.core.graph import Graph, Node, format_shape
+from portable_nn.core.packages import need
 from portable_nn.core.text import quantity
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
@@ -102,7 +102,7 @@ def to_jax(
         VerificationError: both sides do not agree.
         MissingPackageError: JAX is not installed.
     """
-    needed("jax", "to_jax")
+    need("to_jax", "jax", "jax")
     _check(network.graph)
     places = places_of(network.graph)
     variables = tree_of(places, {name: _in_jax(array) for name, array in network.parameters.items()})

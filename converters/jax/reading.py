@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from portable_nn.converters.conversion import Imported, Training, accepted, compare_sides
 from portable_nn.converters.jax.models import Model, model_of
-from portable_nn.converters.jax.packages import needed
 from portable_nn.converters.jax.tidying import tidied
 from portable_nn.converters.jax.training import Trained, compare_training
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError
 from portable_nn.core.graph import Dim, Graph, Node, Parameter, format_shape
+from portable_nn.core.packages import need
 from portable_nn.core.text import said
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
@@ -85,7 +85,7 @@ def from_jax(
         VerificationError: both sides do not agree.
         MissingPackageError: JAX is not installed.
     """
-    needed("jax", "from_jax")
+    need("from_jax", "jax", "jax")
     found = model_of(model, variables, options)
     examples = _examples(example)
     names = list(inputs) or _numbered("input", len(examples))

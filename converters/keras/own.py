@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from portable_nn.converters.keras.layers import LAYERS, OPERATIONS, activations
 from portable_nn.converters.keras.spec import described
+from portable_nn.converters.keras.structures import parts
 from portable_nn.core.errors import RefusalError
 
 MODELS: Final = ("Functional", "Model", "Sequential")
@@ -72,16 +73,11 @@ def foreign(value: Any) -> Iterator[str]:
 
     Keras imports the module of each of them when it builds a model of the configuration.
     """
-    if isinstance(value, list):
-        for each in value:
-            yield from foreign(each)
-    if not isinstance(value, Mapping):
-        return
-    if ("class_name" in value or "module" in value) and not _is_own(value):
+    if isinstance(value, Mapping) and ("class_name" in value or "module" in value) and not _is_own(value):
         name = value.get("registered_name") or value.get("module")
         yield f"({value.get('class_name')!r:.60}) is an object of its own ({name!r:.60}): code is not taken over"
         return
-    for each in value.values():
+    for each in parts(value):
         yield from foreign(each)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from portable_nn.converters.conversion import Side
 from portable_nn.converters.keras.installed import keras, quiet
+from portable_nn.converters.keras.structures import parts
 from portable_nn.core.errors import VerificationError
 from portable_nn.core.tensors import NamedArrays
 from portable_nn.network import Network
@@ -102,11 +103,6 @@ def hinted(config: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _averages_same(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(_averages_same(each) for each in value)
-    if not isinstance(value, Mapping):
-        return False
-    kind, config = value.get("class_name"), value.get("config")
-    if isinstance(kind, str) and kind.startswith("AveragePooling") and isinstance(config, Mapping):
-        return bool(config.get("padding") == "same")
-    return any(_averages_same(each) for each in value.values())
+    if isinstance(value, Mapping) and str(value.get("class_name")).startswith("AveragePooling"):
+        return bool((value.get("config") or {}).get("padding") == "same")
+    return any(map(_averages_same, parts(value)))

@@ -234,12 +234,8 @@ class Spec:
         return value
 
     def number(self, option: str, default: float = 0.0) -> float:
-        """An option that is a number; Keras may write numbers of arrays as objects."""
-        value = self.get(option, default)
-        if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
-            value = (value.get("config") or {}).get("value")
-        if isinstance(value, Mapping) and value.get("class_name") == "__tensor__":
-            value = (value.get("config") or {}).get("value")
+        """An option that is a number."""
+        value = numbers_in(self.get(option, default))
         if type(value) not in (int, float) or not abs(value) < float("inf"):
             self.refuse(f"its option {option} must be a number, not {_short(value)}")
         return float(value)
@@ -371,6 +367,13 @@ class Spec:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def numbers_in(value: Any) -> Any:
+    """A number or numbers, where Keras may have written an object that holds them."""
+    while isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        value = (value.get("config") or {}).get("value")
+    return value
 
 
 def described(value: object, what: str = "it") -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,15 +46,19 @@ def _history(value: Mapping[str, Any]) -> tuple[str, int, int]:
     return found[0], found[1], found[2]
 
 
+def parts(value: Any) -> Iterable[Any]:
+    """The values that are in a list or a dict; none of what is neither."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
+
+
 def tensors(value: Any) -> Iterator[tuple[str, int, int]]:
     """The tensors in the arguments of a call."""
     if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
         yield _history(value)
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from tensors(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
+    else:
+        for each in parts(value):
             yield from tensors(each)
 
 
@@ -105,11 +109,8 @@ def refs(value: Any) -> Iterator[Sequence[Any]]:
     """The places (layer, call, output) in a structure."""
     if _is_ref(value):
         yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from refs(each)
-    elif isinstance(value, list):
-        for each in value:
+    elif isinstance(value, Mapping | list):
+        for each in parts(value):
             yield from refs(each)
     else:
         raise RefusalError("its inputs or outputs are not described")

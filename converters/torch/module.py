@@ -10,12 +10,12 @@ import numpy as np
 
 from portable_nn.converters.conversion import Written
 from portable_nn.converters.torch.execution import executed, tensor
-from portable_nn.converters.torch.installed import need
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.source import source_of
 from portable_nn.converters.training import plain
 from portable_nn.core.atomic import all_or_none, write_whole
 from portable_nn.core.errors import UsageError
+from portable_nn.core.packages import need
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.network import Network
 from portable_nn.onnx.verify import Proof, Tolerance
@@ -60,7 +60,7 @@ def to_torch(
       (dense_2): Linear(in_features=3, out_features=2, bias=True)
     )
     """
-    need("a PyTorch module")
+    need("a PyTorch module", "torch", "torch")
     found = source_of(network)
     module = executed(found, network)
     if verify:
@@ -133,7 +133,7 @@ def write_torch(
     target = Path(path)
     if target.suffix != ".py":
         raise UsageError(f"{target}: the name of a module's source ends in .py")
-    need("writing a PyTorch module", "torch", "safetensors")
+    need("writing a PyTorch module", "torch", "torch", "safetensors")
     import safetensors.numpy
 
     found, proof, more = source_of(network), Proof(), tuple[str, ...]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -14,11 +15,11 @@ import numpy as np
 from portable_nn.converters.conversion import KEPT, Imported
 from portable_nn.converters.mapping import arranged, common_prefix, is_outside, proposal, read_map, write_map
 from portable_nn.converters.torch.facts import tied_in
-from portable_nn.converters.torch.installed import is_installed, need
 from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
 from portable_nn.core.memory import aligned_array
+from portable_nn.core.packages import need
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import either, printable, some
 from portable_nn.core.tolerances import ATOL, RTOL
@@ -279,7 +280,7 @@ def import_state(
     parameters = {value.name: aligned_array(found[value.name], value.dtype) for value in network.graph.parameters}
     made = remade(network, parameters)
     proof = Proof()
-    if verify and not is_installed():
+    if verify and find_spec("torch") is None:
         notes = (
             *notes,
             "PyTorch is not installed, so nothing was compared: names, shapes and types of all weights fit",
@@ -303,7 +304,7 @@ def write_state(network: Network, path: str | Path) -> None:
 
     Raises ``UsageError`` for another ending, or a network that PyTorch cannot express; ``FileError``.
     """
-    need("writing a state dict", "torch", "safetensors")
+    need("writing a state dict", "torch", "torch", "safetensors")
     from portable_nn.converters.torch.execution import executed
     from portable_nn.converters.torch.source import source_of
 

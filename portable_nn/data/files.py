@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from portable_nn.core.errors import DataError, FormatError, MissingPackageError
+from portable_nn.core.errors import DataError, FormatError
 from portable_nn.core.files import recognise
 from portable_nn.core.isolated import LibraryError
+from portable_nn.core.packages import need
 from portable_nn.core.text import said
 
 ADVICE = {
@@ -53,8 +53,7 @@ def read_by(package: str, extra: str, path: str | Path, otherwise: str) -> Itera
         MissingPackageError: the library is missing, which ``extra`` would install.
         DataError: the file is damaged; the library refuses it, or ends at it: ``otherwise``, and its own words.
     """
-    if find_spec(package) is None:
-        raise MissingPackageError(package, f"reading {path}", extra)
+    need(f"reading {path}", extra, package)
     try:
         yield
     except FormatError as error:

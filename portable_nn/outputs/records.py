@@ -7,14 +7,14 @@ import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 
 from portable_nn.core.atomic import atomic_folder, atomic_write
-from portable_nn.core.errors import MissingPackageError, UsageError
+from portable_nn.core.errors import UsageError
+from portable_nn.core.packages import need
 from portable_nn.core.partial import Assemble
 from portable_nn.core.text import said
 from portable_nn.data.stored import pieces
@@ -122,8 +122,7 @@ class Records(Form[NamedArrays]):
 
 def check_zarr() -> None:
     """Raise ``MissingPackageError`` where zarr is missing."""
-    if find_spec("zarr") is None:
-        raise MissingPackageError("zarr", "writing .zarr", "zarr")
+    need("writing .zarr", "zarr", "zarr")
 
 
 def save_arrays(path: Path, model: str, arrays: NamedArrays) -> None:

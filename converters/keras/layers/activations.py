@@ -150,10 +150,10 @@ def _leaky_relu(spec: Spec, x: Held) -> Held:
     return x.each(spec.once(lambda: layers.LeakyReLU(slope, name=spec.name)))
 
 
-@_ACTIVATIONS.row("ELU")
-def _elu(spec: Spec, x: Held) -> Held:
-    alpha = spec.number("alpha", 1.0)
-    return x.each(spec.once(lambda: layers.ELU(alpha, name=spec.name)))
+@_ACTIVATIONS.row(ELU=("alpha", 1.0), ThresholdedReLU=("theta", 1.0))
+def _with_a_number(option: tuple[str, float], spec: Spec, x: Held) -> Held:
+    number = spec.number(*option)
+    return x.each(spec.once(lambda: getattr(layers, spec.kind)(number, name=spec.name)))
 
 
 @_ACTIVATIONS.row("PReLU")
@@ -193,12 +193,6 @@ def _softmax(spec: Spec, x: Held, *masks: Held) -> Held:
     low = emit("Where", seen, plain, constant(-3e4 if x.dtype == "float16" else -1e9, x.dtype))
     made = spec.once(lambda: layers.Softmax(axis, name=spec.name))(low)
     return Held(emit("Where", seen, made, constant(0, x.dtype)), mask=x.mask if len(seen.shape) == 2 else None)
-
-
-@_ACTIVATIONS.row("ThresholdedReLU")
-def _thresholded(spec: Spec, x: Held) -> Held:
-    theta = spec.number("theta", 1.0)
-    return x.each(spec.once(lambda: layers.ThresholdedReLU(theta, name=spec.name)))
 
 
 for _name, _function in _ACTIVATIONS.items():

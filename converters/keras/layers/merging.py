@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from portable_nn.converters.keras.spec import LAYERS, Held, Spec, aligned
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, aligned, back
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Symbol, cast, constant, emit, integers
 
@@ -48,7 +48,7 @@ def merge(operator: str, spec: Spec, *given: Any) -> Held:
     name = spec.next_name()
     made = emit(operator, *symbols, name=name)
     mask = either([each.mask for each in values])
-    return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
+    return back(made, not moved, mask)
 
 
 def _masked_product(spec: Spec, values: Sequence[Held]) -> Held:
@@ -97,7 +97,7 @@ def concatenate(spec: Spec, *given: Any) -> Held:
     if moved:
         axis = 1 if axis == rank - 1 else axis + 1 if axis else 0
     made = emit("Concat", *symbols, axis=axis, name=spec.next_name())
-    return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
+    return back(made, not moved, mask)
 
 
 def _unit(x: Symbol, axis: int) -> Symbol:

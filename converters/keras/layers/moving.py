@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.keras.spec import OPERATIONS, Held, Spec, back, channels_first, known
+from portable_nn.converters.keras.spec import OPERATIONS, Held, Spec, back, by_channels, known
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers
 
@@ -217,8 +217,7 @@ def top_k(spec: Spec, x: Held) -> list[Held]:
 @OPERATIONS.row("DepthToSpace", "SpaceToDepth")
 def blocks(spec: Spec, x: Held) -> Held:
     """DepthToSpace and SpaceToDepth, as TensorFlow has them."""
-    if x.rank != 4:
-        spec.refuse(f"it needs 4 axes, and its input has {x.rank}")
-    if channels_first(spec):
+    symbol, first = by_channels(spec, x, 4)
+    if first:
         spec.refuse("with the channels first, Keras's backends put them in another order each")
-    return back(emit(spec.kind, x.moved, blocksize=spec.whole("block_size"), name=spec.next_name()), False)
+    return back(emit(spec.kind, symbol, blocksize=spec.whole("block_size"), name=spec.next_name()), False)

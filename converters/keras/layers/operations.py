@@ -76,7 +76,7 @@ def binary(operator: str, spec: Spec, one: Any, other: Any) -> Held:
     operands = [next(rest) if isinstance(e, Held) else constant(e, symbols[0].dtype) for e in (one, other)]
     made = emit(operator, *operands, name=spec.next_name())
     mask = values[0].mask if len(values) == 1 else either([each.mask for each in values])
-    return Held(moved=made, mask=mask) if moved else Held(made, mask=mask)
+    return back(made, not moved, mask)
 
 
 def _bounds(spec: Spec, key: slice) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.activations import Composed
-from portable_nn.converters.keras.spec import LAYERS, Held, Spec, known
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, known, numbers_in
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers
@@ -39,10 +39,8 @@ def rescaling(spec: Spec, x: Held) -> Held:
 
 def _numbers(value: Any, spec: Spec) -> Array:
     """Numbers as a configuration has them: one, nested lists, or an object that holds them."""
-    if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
-        value = (value.get("config") or {}).get("value")
     try:
-        found = np.asarray(value, np.float64)
+        found = np.asarray(numbers_in(value), np.float64)
     except (TypeError, ValueError):
         found = np.array(np.nan)
     if not np.isfinite(found).all():

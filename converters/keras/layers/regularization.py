@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portable_nn import layers
-from portable_nn.converters.keras.spec import LAYERS, Held, Spec, back, by_axes, channels_first, ones, to_first
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, back, by_axes, by_channels, ones, to_first
 from portable_nn.layers.layer import OperatorLayer
 from portable_nn.operators import Symbol
 
@@ -39,8 +39,7 @@ def spatial_dropout(spec: Spec, x: Held) -> Held:
     """Dropout of whole channels."""
     rate = spec.number("rate")
     spec.get("seed")
-    first = channels_first(spec)
-    symbol = x.plain if first else x.moved
+    symbol, first = by_channels(spec, x, x.rank)
     return back(_dropped(spec, symbol, rate, [None, None, *[1] * (x.rank - 2)]), first, x.mask)
 
 

@@ -100,8 +100,7 @@ _RESIZED: Final[Mapping[str, Mapping[str, str]]] = {
 @OPERATIONS.row("Resize")
 def resizing(spec: Spec, x: Held) -> Held:
     """Pictures in another size, of a batch: the centres of cells lie as in all backends of Keras."""
-    if x.rank != 4:
-        spec.refuse(f"it needs 4 axes, and its input has {x.rank}")
+    symbol, first = by_channels(spec, x, 4)
     size = spec.wholes("size", 2) if spec.kind == "Resize" else (spec.whole("height"), spec.whole("width"))
     if spec.get("interpolation", "bilinear") == "bicubic":
         spec.refuse("interpolation='bicubic' is another one in each of Keras's backends: take 'bilinear'")
@@ -109,10 +108,7 @@ def resizing(spec: Spec, x: Held) -> Held:
     for option in ("crop_to_aspect_ratio", "pad_to_aspect_ratio"):
         spec.only(option, False)
     spec.only("fill_mode", "constant")
-    for unused in ("fill_value", "data_format"):
-        spec.get(unused)
-    first = channels_first(spec)
-    symbol = x.plain if first else x.moved
+    spec.get("fill_value")
     smaller = [new for new, old in zip(size, symbol.shape[2:], strict=True) if not isinstance(old, int) or new < old]
     if spec.flag("antialias") and smaller:
         spec.refuse("antialias=True has no counterpart here where pictures become smaller")
