@@ -26,7 +26,7 @@ from portable_nn.converters.array import (
 )
 from portable_nn.converters.array.use import ArrayUse, Row
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import InvalidNode, Symbol, emit
+from portable_nn.operators import InvalidNode, Symbol, emit, integers
 
 ROWS: Final[Mapping[str, Row]] = dict(
     **products.ROWS,
@@ -59,6 +59,22 @@ FORMULAS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
     "square": lambda x: x * x,
 }
 """The functions of an array alone, by their names in other libraries, that are several operators."""
+
+
+def cumulated(
+    combine: Callable[[Symbol, Symbol], Symbol], x: Symbol, axis: int, size: int, *, reverse: bool = False
+) -> Symbol:
+    """What a function of two makes of all entries so far along an axis.
+
+    In steps of 1, 2, 4, …: each entry with that so far before it, which has all of its own before it.
+    """
+    at, step = integers([axis]), 1
+    while step < size:
+        cuts = ((0, step), (step, size), (0, size - step), (size - step, size))
+        first, behind, before, last = (emit("Slice", x, integers([a]), integers([b]), at) for a, b in cuts)
+        joined = combine(before, behind)
+        x, step = emit("Concat", *((joined, last) if reverse else (first, joined)), axis=axis), 2 * step
+    return x
 
 
 def missing(use: ArrayUse) -> str | None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from portable_nn.converters.jax.primitives.table import Call, Held, held_constant, row
 from portable_nn.converters.jax.sizes import is_known
-from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, cast, emit, emit_all, integers
+from portable_nn.operators.symbols import count_up
 
 FAR = 2**31 - 1
 
@@ -148,7 +149,7 @@ def _iota(call: Call) -> Held:
         numbers = known.symbol
     else:
         end = emit("Squeeze", call.size(size), integers([0]))
-        numbers = cast(emit("Range", constant(0, "int64"), end, constant(1, "int64")), call.dtype)
+        numbers = cast(count_up(end), call.dtype)
     new = [each for each in range(len(call.shape)) if each != axis]
     return call.held(emit("Unsqueeze", numbers, integers(new)) if new else numbers)
 

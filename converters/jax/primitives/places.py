@@ -14,6 +14,7 @@ import numpy as np
 from portable_nn.converters.jax.primitives.table import Axes, Call, Held, row
 from portable_nn.converters.jax.sizes import Size, is_known
 from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators.symbols import count_up
 
 
 def _others(rank: int, *without: Iterable[int]) -> Axes:
@@ -182,7 +183,7 @@ def _counted(call: Call, size: Size, axis: int, like: Symbol) -> Symbol:
         numbers = constant(np.arange(size), "int64")
     else:
         end = emit("Squeeze", call.size(size), integers([0]))
-        numbers = emit("Range", constant(0, "int64"), end, constant(1, "int64"))
+        numbers = count_up(end)
     rank = len(like.shape)
     numbers = emit("Unsqueeze", numbers, integers([each for each in range(rank) if each != axis]))
     ones = emit("Slice", like, integers([0]), integers([1]), integers([-1]))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from portable_nn.converters.array import cumulated
 from portable_nn.converters.jax.primitives.table import Axes, Call, Held, row
 from portable_nn.converters.jax.sizes import is_known
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
@@ -66,21 +67,12 @@ _CUMULATIVE: Final[Mapping[str, Callable[[Symbol, Symbol], Symbol]]] = {
 """The function by which each combines two elements."""
 
 
-@row(*_CUMULATIVE)
-def _cumulative(call: Call, x: Held) -> Held:
-    """In steps of 1, 2, 4, …: each element with that so far before it, which has all of its own before it."""
+@row(**_CUMULATIVE)
+def _cumulative(combine: Callable[[Symbol, Symbol], Symbol], call: Call, x: Held) -> Held:
     axis, size = call.params["axis"], x.shape[call.params["axis"]]
     if not is_known(size):
         call.refuse("along an axis of an open size")
-    symbol, at, step = call.exact(x), integers([axis]), 1
-    while step < size:
-        cuts = [emit("Slice", symbol, integers([start]), integers([end]), at)
-                for start, end in ((0, step), (step, size), (0, size - step), (size - step, size))]  # fmt: skip
-        first, behind, before, last = cuts
-        joined = _CUMULATIVE[call.name](before, behind)
-        parts = (joined, last) if call.params["reverse"] else (first, joined)
-        symbol, step = emit("Concat", *parts, axis=axis), 2 * step
-    return call.held(symbol)
+    return call.held(cumulated(combine, call.exact(x), axis, size, reverse=call.params["reverse"]))
 
 
 @row("top_k")

@@ -7,6 +7,7 @@ import math
 from portable_nn.converters.torch.aten.normalization import dropped
 from portable_nn.converters.torch.aten.rows import Use, row, scalar, size_along, swapped, unsqueezed
 from portable_nn.operators import Symbol, cast, constant, emit, integers, plain_float
+from portable_nn.operators.symbols import count_up
 
 
 @row("scaled_dot_product_attention")
@@ -25,11 +26,9 @@ def _attention(
 
     Of a query that sees no key PyTorch makes zeros; a softmax of nothing would be NaN.
     """
-    if attn_mask is not None:
-        sees, attn_mask = _seeing(attn_mask)
-        made = _of_some(use, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-        return emit("Where", sees, made, constant(0, made.dtype))
-    return _of_some(use, query, key, value, None, dropout_p, is_causal, scale, enable_gqa)
+    sees, attn_mask = (None, None) if attn_mask is None else _seeing(attn_mask)
+    made = _of_some(use, query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
+    return made if sees is None else emit("Where", sees, made, constant(0, made.dtype))
 
 
 def _seeing(mask: Symbol) -> tuple[Symbol, Symbol]:
@@ -86,7 +85,5 @@ def _fits(query: Symbol, key: Symbol, mask: Symbol | None) -> bool:
 
 def _causal(query: Symbol, key: Symbol) -> Symbol:
     """True where a key is not behind the query."""
-    rows, columns = (
-        emit("Range", constant(0, "int64"), scalar(size_along(each, -2)), constant(1, "int64")) for each in (query, key)
-    )
+    rows, columns = (count_up(scalar(size_along(each, -2))) for each in (query, key))
     return emit("GreaterOrEqual", unsqueezed(rows, 1), columns)

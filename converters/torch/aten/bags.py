@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, squeezed, unsqueezed
 from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
+from portable_nn.operators.symbols import count_up
 
 _SUM, _MEAN, _MAX = range(3)
 """The modes, as PyTorch counts them."""
@@ -101,8 +102,7 @@ def _largest(found: Symbol, kept: Symbol | None, offsets: Symbol) -> Symbol:
     begin = cast(offsets, "int64")
     count = sizes(found, [0])
     end = emit("Concat", sliced(begin, 0, 1, 2**62), count, axis=0)
-    place = emit("Range", constant(0, "int64"), emit("Squeeze", count, integers([0])), constant(1, "int64"))
-    place = unsqueezed(place, 0)
+    place = unsqueezed(count_up(squeezed(count, 0)), 0)
     is_inside = emit(
         "And", emit("GreaterOrEqual", place, unsqueezed(begin, 1)), emit("Less", place, unsqueezed(end, 1))
     )

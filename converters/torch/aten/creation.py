@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from portable_nn.converters.torch.aten.rows import Size, Use, filled, row, scalar, size_along, vector
+from portable_nn.converters.torch.aten.rows import Size, Use, filled, row, scalar, shape_of, vector
 from portable_nn.operators import Symbol, cast, constant, emit
 
 LONGEST = 4096
@@ -38,7 +38,7 @@ def _new_full(use: Use, x: Symbol, size: Sequence[Size], fill_value: Any, **opti
 
 @row("full_like")
 def _full_like(use: Use, x: Symbol, fill_value: Any, **options: Any) -> Symbol:
-    return filled(fill_value, [size_along(x, axis) for axis in range(len(x.shape))], use.dtype)
+    return filled(fill_value, shape_of(x), use.dtype)
 
 
 @row("fill", "fill_", "zero_", "zero")

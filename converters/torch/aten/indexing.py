@@ -16,6 +16,7 @@ from portable_nn.converters.torch.aten.rows import (
     filled,
     reshaped,
     row,
+    shape_of,
     size_along,
     sliced,
     transposed,
@@ -85,7 +86,7 @@ def _gather(use: Use, x: Symbol, dim: int, index: Any, sparse_grad: bool = False
 
 def _fitted(source: Any, index: Symbol, dtype: str) -> Symbol:
     """A number, or the part of a tensor, for each place of an index."""
-    whole = [size_along(index, axis) for axis in range(len(index.shape))]
+    whole = shape_of(index)
     if not isinstance(source, Symbol):
         return filled(source, whole, dtype)
     for axis, (size, wanted) in enumerate(zip(source.shape, index.shape, strict=True)):
@@ -126,7 +127,7 @@ def _scatter_reduce(
     made = scattered(begun, source, reduction)
     if reduce != "mean":
         return made
-    counted = filled(int(include_self), [size_along(x, each) for each in range(len(x.shape))], x.dtype)
+    counted = filled(int(include_self), shape_of(x), x.dtype)
     return made / emit("Max", scattered(counted, 1, "add"), constant(1, x.dtype))
 
 
@@ -205,7 +206,7 @@ def _select_scatter(use: Use, x: Symbol, source: Symbol, dim: int, index: int) -
 
 @row("copy", "copy_")
 def _copy(use: Use, x: Symbol, source: Symbol, non_blocking: bool = False) -> Symbol:
-    return expanded(use.promoted(source), [size_along(x, axis) for axis in range(len(x.shape))])
+    return expanded(use.promoted(source), shape_of(x))
 
 
 @row("one_hot")

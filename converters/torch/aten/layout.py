@@ -13,8 +13,10 @@ from portable_nn.converters.torch.aten.rows import (
     expanded,
     reshaped,
     row,
+    shape_of,
     size_along,
     sliced,
+    squeezed,
     swapped,
     transposed,
     unsqueezed,
@@ -37,11 +39,7 @@ def _view(use: Use, x: Symbol, size: Any) -> Symbol:
 
 @row("view_as", "reshape_as")
 def _view_as(use: Use, x: Symbol, other: Symbol) -> Symbol:
-    return reshaped(x, _shape(other))
-
-
-def _shape(x: Symbol) -> list[Size]:
-    return [size_along(x, axis) for axis in range(len(x.shape))]
+    return reshaped(x, shape_of(other))
 
 
 @row("flatten")
@@ -50,13 +48,13 @@ def _flatten(use: Use, x: Symbol, start_dim: int = 0, end_dim: int = -1) -> Symb
     start, end = axis_of(start_dim, rank), axis_of(end_dim, rank)
     if rank and (start, end) == (1, rank - 1):
         return emit("Flatten", x) if rank > 2 else x
-    shape = _shape(x)
+    shape = shape_of(x)
     return reshaped(x, [*shape[:start], -1, *shape[end + 1 :]])
 
 
 @row("unflatten")
 def _unflatten(use: Use, x: Symbol, dim: int, sizes: Sequence[Size]) -> Symbol:
-    shape, axis = _shape(x), axis_of(dim, len(x.shape))
+    shape, axis = shape_of(x), axis_of(dim, len(x.shape))
     return reshaped(x, [*shape[:axis], *sizes, *shape[axis + 1 :]])
 
 
@@ -124,7 +122,7 @@ def _expand(use: Use, x: Symbol, size: Sequence[Size], implicit: bool = False) -
 
 @row("expand_as")
 def _expand_as(use: Use, x: Symbol, other: Symbol) -> Symbol:
-    return expanded(x, _shape(other))
+    return expanded(x, shape_of(other))
 
 
 @row("repeat", "tile")
@@ -141,7 +139,7 @@ def _repeat(use: Use, x: Symbol, repeats: Sequence[Size]) -> Symbol:
 def _repeat_interleave(use: Use, x: Symbol, repeats: Size, dim: int | None = None, output_size: Any = None) -> Symbol:
     if dim is None:
         x, dim = reshaped(x, [-1]), 0
-    axis, shape = axis_of(dim, len(x.shape)), _shape(x)
+    axis, shape = axis_of(dim, len(x.shape)), shape_of(x)
     wide = expanded(unsqueezed(x, axis + 1), [*shape[: axis + 1], repeats, *shape[axis + 1 :]])
     return reshaped(wide, [*shape[:axis], -1, *shape[axis + 1 :]])
 
@@ -186,7 +184,7 @@ def _chunk(use: Use, x: Symbol, chunks: int, dim: int = 0) -> list[Symbol]:
 def _unbind(use: Use, x: Symbol, dim: int = 0) -> list[Symbol]:
     axis, parts = axis_of(dim, len(x.shape)), len(use.results)
     each = [x] if parts == 1 else emit_all("Split", x, outputs=parts, axis=axis, num_outputs=parts)
-    return [emit("Squeeze", part, integers([axis])) for part in each]
+    return [squeezed(part, axis) for part in each]
 
 
 @row("slice.Tensor")
@@ -207,10 +205,10 @@ def _narrow(use: Use, x: Symbol, dim: int, start: Size, length: Size) -> Symbol:
 def _select(use: Use, x: Symbol, dim: int, index: Size) -> Symbol:
     axis = axis_of(dim, len(x.shape))
     if isinstance(index, Symbol):
-        return emit("Squeeze", emit("Gather", x, index, axis=axis), integers([axis]))
+        return squeezed(emit("Gather", x, index, axis=axis), axis)
     if not isinstance(x.shape[axis], int):
         return emit("Gather", x, constant(index, "int64"), axis=axis)
-    return emit("Squeeze", sliced(x, axis, index, END if index == -1 else index + 1), integers([axis]))
+    return squeezed(sliced(x, axis, index, END if index == -1 else index + 1), axis)
 
 
 @row("diff")
@@ -237,7 +235,7 @@ def _roll(use: Use, x: Symbol, shifts: Any, dims: Any = ()) -> Symbol:
     """Each axis in two parts, whose order is exchanged."""
     shifts, dims = ([each] if isinstance(each, int) else list(each) for each in (shifts, dims))
     if not dims:
-        return reshaped(_roll(use, reshaped(x, [-1]), shifts, [0]), _shape(x))
+        return reshaped(_roll(use, reshaped(x, [-1]), shifts, [0]), shape_of(x))
     for shift, dim in zip(shifts, dims, strict=True):
         axis = axis_of(dim, len(x.shape))
         size = x.shape[axis]
@@ -275,7 +273,7 @@ def _pad(use: Use, x: Symbol, pad: Sequence[Size], mode: Any = "constant", value
 
 @row("tril", "triu")
 def _triangle(use: Use, x: Symbol, diagonal: Size = 0) -> Symbol:
-    k = None if diagonal == 0 else emit("Squeeze", vector([diagonal]), integers([0]))
+    k = None if diagonal == 0 else squeezed(vector([diagonal]), 0)
     return emit("Trilu", x, k, upper=int(use.target.startswith("aten.triu")))
 
 
@@ -291,7 +289,7 @@ def _pixel_unshuffle(use: Use, x: Symbol, downscale_factor: int) -> Symbol:
 
 @row("channel_shuffle")
 def _channel_shuffle(use: Use, x: Symbol, groups: int) -> Symbol:
-    shape = _shape(x)
+    shape = shape_of(x)
     return reshaped(swapped(reshaped(x, [shape[0], groups, -1, *shape[2:]]), 1, 2), shape)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from portable_nn.converters.torch.aten.rows import Use, each, row, swapped, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, batched, each, row, swapped, unsqueezed
 from portable_nn.layers.convolution import spatial_attributes
-from portable_nn.operators import Leaf, Symbol, constant, emit, integers
+from portable_nn.operators import Leaf, Symbol, constant, emit
 from portable_nn.sizes.operation import conv, convt
 
 
@@ -73,7 +73,8 @@ def _conv(
     else:
         pads = [(size, size) for size in each(0 if padding == "valid" else padding, axes)]
     operation = conv(kernel, stride=stride, padding=pads, dilation=dilation, axes=axes)
-    return _batched(x, axes, "Conv", weight, bias, group=groups, **spatial_attributes(operation, x.shape[-axes:]))
+    options = spatial_attributes(operation, x.shape[-axes:]) | _groups(groups)
+    return batched(x, axes, "Conv", weight, bias, **options)
 
 
 @row("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -97,8 +98,8 @@ def _conv_transpose(
         dilation=each(dilation, axes),
         axes=axes,
     )
-    options = spatial_attributes(operation, x.shape[-axes:])
-    return _batched(x, axes, "ConvTranspose", weight, bias, group=groups, **options)
+    options = spatial_attributes(operation, x.shape[-axes:]) | _groups(groups)
+    return batched(x, axes, "ConvTranspose", weight, bias, **options)
 
 
 @row("convolution")
@@ -119,13 +120,8 @@ def _convolution(
     return _conv(use, x, weight, bias, stride, padding, dilation, groups)
 
 
-def _batched(x: Symbol, axes: int, operator: str, weight: Symbol, bias: Symbol | None, **options: Any) -> Symbol:
-    """The node; of one example without a batch, with one for the time being."""
-    if options.get("group") == 1:
-        del options["group"]
-    if len(x.shape) == axes + 2:
-        return emit(operator, x, weight, bias, **options)
-    return emit("Squeeze", emit(operator, unsqueezed(x, 0), weight, bias, **options), integers([0]))
+def _groups(groups: int) -> dict[str, int]:
+    return {} if groups == 1 else {"group": groups}
 
 
 @row("embedding")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from portable_nn.converters.torch.aten.rows import Use, row, unsqueezed
-from portable_nn.operators import Symbol, emit, integers
+from portable_nn.converters.torch.aten.rows import Use, row, squeezed, unsqueezed
+from portable_nn.operators import Symbol, emit
 
 _REDUCTIONS: Final = ("none", "mean", "sum")
 """Their names by PyTorch's numbers."""
@@ -21,7 +21,7 @@ def _likelihood(
         x, target = unsqueezed(x, 0), unsqueezed(target, 0)
     kind = _REDUCTIONS[reduction]
     found = emit("NegativeLogLikelihoodLoss", x, target, weight, reduction=kind, ignore_index=ignore_index)
-    return emit("Squeeze", found, integers([0])) if is_one and kind == "none" else found
+    return squeezed(found, 0) if is_one and kind == "none" else found
 
 
 @row("nll_loss_forward", "nll_loss2d_forward")

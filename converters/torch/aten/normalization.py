@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from portable_nn.converters.torch.aten.rows import Size, Use, axes_of, axis_of, filled, row, size_along
+from portable_nn.converters.torch.aten.rows import Size, Use, axes_of, axis_of, filled, row, shape_of, size_along
 from portable_nn.core.errors import RefusalError
 from portable_nn.operators import Leaf, Symbol, cast, constant, emit, emit_all, integers
 
@@ -166,7 +166,7 @@ def _bernoulli(use: Use, x: Symbol, p: float = 0.5, generator: Any = None) -> Sy
     """Zeros and ones with the mean ``p`` while training, and this mean in prediction."""
     if use.target == "aten.bernoulli.default":
         use.refuse("probabilities that are tensors")
-    return _dropped(filled(p, [size_along(x, axis) for axis in range(len(x.shape))], x.dtype), 1 - p)
+    return _dropped(filled(p, shape_of(x), x.dtype), 1 - p)
 
 
 @row("linalg_vector_norm", "norm")

@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn.converters.layers.gates import OPERATORS, TORCH
 from portable_nn.converters.torch.aten.normalization import dropped
-from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, filled, row, shape_of, size_along, sliced, squeezed, unsqueezed
 from portable_nn.core.graph import Dim
 from portable_nn.operators import Array, Symbol, cast, emit, emit_all, integers
 
@@ -33,10 +33,6 @@ def _is_zero(value: Symbol) -> bool:
     if origin.operator is None or origin.operator.name != "Expand" or origin.inputs[0] is None:
         return False
     return origin.inputs[0].type.constant == (0,)
-
-
-def _zeros_like(value: Symbol) -> Symbol:
-    return filled(0, [size_along(value, axis) for axis in range(len(value.shape))], value.dtype)
 
 
 def _with_first_state(x: Symbol, w: Symbol, state: Symbol, recurrent: Sequence[Symbol]) -> tuple[Symbol, Symbol]:
@@ -91,7 +87,7 @@ def _layers(
             y = emit("Transpose", y, perm=[0, 2, 1, 3])
             y = emit("Reshape", y, integers([0, 0, 2 * int(y.shape[3])]))
         else:
-            y = emit("Squeeze", y, integers([1]))
+            y = squeezed(y, 1)
     y = emit("Transpose", y, perm=[1, 0, 2]) if options.batch_first else y
     return y, *(_joined(state, 0) for state in zip(*last, strict=True))
 
@@ -108,7 +104,7 @@ def _layer(
     is_projected = len(own[0]) % 2 == 1
     if is_projected and begin[0] is not None:
         x, w = _with_first_state(x, w, begin[0], recurrent)
-        begin = [begin[1] and _zeros_like(begin[1]), *begin[1:]]
+        begin = [begin[1] and filled(0, shape_of(begin[1]), begin[1].dtype), *begin[1:]]
     if is_projected:
         recurrent = [r @ part[-1] for r, part in zip(recurrent, own, strict=True)]
     options: dict[str, Any] = {name: each * len(own) if isinstance(each, list) else each for name, each in more.items()}

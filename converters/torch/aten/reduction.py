@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from portable_nn.converters.array import cumulated
 from portable_nn.converters.torch.aten.normalization import vector_norm
 from portable_nn.converters.torch.aten.rows import (
     Size,
@@ -17,6 +19,7 @@ from portable_nn.converters.torch.aten.rows import (
     row,
     size_along,
     sliced,
+    squeezed,
     swapped,
     unsqueezed,
     vector,
@@ -46,8 +49,8 @@ def _extreme(use: Use, x: Symbol, dim: int, keepdim: bool = False) -> tuple[Symb
     found = emit("GatherElements", x, place, axis=dim)
     if keepdim:
         return found, place
-    axis = integers([axis_of(dim, len(x.shape))])
-    return emit("Squeeze", found, axis), emit("Squeeze", place, axis)
+    axis = axis_of(dim, len(x.shape))
+    return squeezed(found, axis), squeezed(place, axis)
 
 
 @row("argmax", "argmin")
@@ -113,7 +116,7 @@ def _logcumsumexp(use: Use, x: Symbol, dim: int) -> Symbol:
     most = emit("ReduceMax", emit("Where", seen, entries, low), integers([-1]), keepdims=1)
     most = emit("Clip", most, low, high)
     total = emit("ReduceSum", emit("Exp", emit("Where", seen, entries - most, low)), integers([-1]), keepdims=0)
-    return swapped(emit("Log", total) + emit("Squeeze", most, integers([-1])), dim, -1)
+    return swapped(emit("Log", total) + squeezed(most, -1), dim, -1)
 
 
 @row("topk")
@@ -135,12 +138,7 @@ def _kth(use: Use, x: Symbol, k: int, dim: int = -1, keepdim: bool = False) -> t
     values, places = (
         sliced(each, axis, k - 1, k) for each in emit_all("TopK", x, integers([k]), outputs=2, axis=axis, largest=0)
     )
-    return (values, places) if keepdim else (unaxed(values, axis), unaxed(places, axis))
-
-
-def unaxed(x: Symbol, axis: int) -> Symbol:
-    """``x`` without an axis of size 1."""
-    return emit("Squeeze", x, integers([axis]))
+    return (values, places) if keepdim else (squeezed(values, axis), squeezed(places, axis))
 
 
 @row("median")
@@ -156,19 +154,15 @@ def _median(use: Use, x: Symbol, dim: int | None = None, keepdim: bool = False) 
     return found[0] if is_whole else found
 
 
-@row("cummax", "cummin")
-def _cumulative_extreme(use: Use, x: Symbol, dim: int) -> tuple[Symbol, None]:
-    """The extremes without their places: of 2, of 4, of 8 elements and so on, for axes of known size alone."""
+@row(cummax="Max", cummin="Min", cumprod="Mul")
+def _cumulative(operator: str, use: Use, x: Symbol, dim: int, dtype: Any = None) -> Any:
+    """Extremes, without their places, and products, for axes of known size alone."""
     axis = axis_of(dim, len(x.shape))
-    size, operator = x.shape[axis], "Max" if use.target.startswith("aten.cummax") else "Min"
+    size = x.shape[axis]
     if not isinstance(size, int):
-        use.refuse("extremes along an axis of open size")
-    step = 1
-    while step < size:
-        later = emit(operator, sliced(x, axis, step, size), sliced(x, axis, 0, size - step))
-        x = emit("Concat", sliced(x, axis, 0, step), later, axis=axis)
-        step *= 2
-    return x, None
+        use.refuse("along an axis of open size")
+    found = cumulated(partial(emit, operator), use.promoted(x), axis, size)
+    return found if operator == "Mul" else (found, None)
 
 
 @row("_cdist_forward", "cdist", "_euclidean_dist")
@@ -187,16 +181,3 @@ def _argsort(use: Use, x: Symbol, dim: int = -1, descending: bool = False, stabl
 @row("count_nonzero")
 def _count_nonzero(use: Use, x: Symbol, dim: Any = None) -> Symbol:
     return emit("ReduceSum", cast(cast(x, "bool"), "int64"), integers(axes_of(dim, len(x.shape))), keepdims=0)
-
-
-@row("cumprod")
-def _cumprod(use: Use, x: Symbol, dim: int, dtype: Any = None) -> Symbol:
-    """By products of triangles: for axes of known size alone."""
-    size, axis = x.shape[dim], axis_of(dim, len(x.shape))
-    if not isinstance(size, int):
-        use.refuse("products along an axis of open size")
-    found = [emit("Slice", x, integers([0]), integers([1]), integers([axis]))]
-    for place in range(1, size):
-        one = emit("Slice", x, integers([place]), integers([place + 1]), integers([axis]))
-        found.append(found[-1] * one)
-    return emit("Concat", *found, axis=axis)

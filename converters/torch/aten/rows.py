@@ -116,7 +116,7 @@ def scalar(size: Any, dtype: str = "int64") -> Symbol:
     """A size, or a number, as a symbol without axes."""
     if not isinstance(size, Symbol):
         return constant(size, dtype)
-    return cast(emit("Squeeze", size, integers([0])) if size.shape else size, dtype)
+    return cast(squeezed(size, 0) if size.shape else size, dtype)
 
 
 def size_along(x: Symbol, axis: int) -> Size:
@@ -194,6 +194,23 @@ def sliced(x: Symbol, axis: int, start: Size, end: Size, step: int = 1) -> Symbo
         return x
     steps = [integers([step])] if step != 1 else []
     return emit("Slice", x, vector([start]), vector([end]), integers([axis]), *steps)
+
+
+def shape_of(x: Symbol) -> list[Size]:
+    """The sizes of a tensor."""
+    return [size_along(x, axis) for axis in range(len(x.shape))]
+
+
+def squeezed(x: Symbol, axis: int) -> Symbol:
+    """``x`` without an axis of size 1."""
+    return emit("Squeeze", x, integers([axis]))
+
+
+def batched(x: Symbol, axes: int, operator: str, *others: Symbol | None, **options: Any) -> Symbol:
+    """The node for an input with so many axes behind the channels; of one example, with a batch for the time being."""
+    if len(x.shape) == axes + 2:
+        return emit(operator, x, *others, **options)
+    return squeezed(emit(operator, unsqueezed(x, 0), *others, **options), 0)
 
 
 def unsqueezed(x: Symbol, *axes: int) -> Symbol:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from portable_nn.converters.torch.aten.rows import (
     Size,
     Use,
+    batched,
     each,
     filled,
     row,
     scalar,
     size_along,
     sliced,
+    squeezed,
+    swapped,
     unsqueezed,
     vector,
 )
-from portable_nn.core.errors import RefusalError
 from portable_nn.layers.convolution import spatial_attributes
 from portable_nn.layers.resizing import Upsample
 from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
+from portable_nn.operators.symbols import count_up
 from portable_nn.sizes.operation import pool
 
 _POOLS = ("max_pool1d", "max_pool2d", "max_pool3d")
@@ -41,9 +44,7 @@ def _pooled(use: Use, x: Symbol, operator: str, kernel: Any, options: dict[str, 
             options[option] = each(options[option], axes) if options[option] not in ((), [], None) else None
     operation = pool(each(kernel, axes), axes=axes, **options)
     attributes = {**spatial_attributes(operation, x.shape[-axes:]), **{name: one for name, one in own.items() if one}}
-    if len(x.shape) == axes + 2:
-        return emit(operator, x, **attributes)
-    return emit("Squeeze", emit(operator, unsqueezed(x, 0), **attributes), integers([0]))
+    return batched(x, axes, operator, **attributes)
 
 
 @row(*_POOLS)
@@ -118,7 +119,7 @@ def _fold(
         strides=list(stride), dilations=list(dilation), pads=[*padding, *padding], output_padding=more,
         kernel_shape=list(kernel_size),
     )  # fmt: skip
-    return emit("Squeeze", found, integers([0])) if is_one else found
+    return squeezed(found, 0) if is_one else found
 
 
 @row("avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -145,77 +146,53 @@ def _avg_pool(
 
 @row("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
 def _adaptive_avg_pool(use: Use, x: Symbol, output_size: Any) -> Symbol:
-    """All cells; equal windows; or, where the windows differ, the product with a matrix of shares for each axis."""
-    sizes, wanted = _adaptive(use, x, output_size)
-    if all(size == 1 for size in wanted):
-        return _global(x, len(wanted), "GlobalAveragePool", "ReduceMean")
-    kernel = _equal(sizes, wanted)
-    if kernel:
-        return _pooled(use, x, "AveragePool", kernel, {"stride": kernel, "mode": "average"})
-    for place, (size, new) in enumerate(zip(_known(sizes), wanted, strict=True)):
-        if size == new:
-            continue
-        shares = np.zeros((size, new))
-        for column, (start, end) in enumerate(_windows(size, new)):
-            shares[start:end, column] = 1 / (end - start)
-        axis, rank = len(x.shape) - len(wanted) + place, len(x.shape)
-        perm = list(range(rank))
-        perm[axis], perm[-1] = perm[-1], perm[axis]
-        product = emit("MatMul", emit("Transpose", x, perm=perm), constant(shares, x.dtype))
-        x = emit("Transpose", product, perm=perm)
-    return x
+    return _adaptive(use, x, output_size, "Average", _averaged)
+
+
+def _averaged(x: Symbol, axis: int, windows: Sequence[tuple[int, int]]) -> Symbol:
+    """The means of windows along an axis: the product with a matrix of shares."""
+    shares = np.zeros((int(x.shape[axis]), len(windows)))
+    for column, (start, end) in enumerate(windows):
+        shares[start:end, column] = 1 / (end - start)
+    return swapped(emit("MatMul", swapped(x, axis, -1), constant(shares, x.dtype)), axis, -1)
 
 
 @row("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 def _adaptive_max_pool(use: Use, x: Symbol, output_size: Any) -> tuple[Symbol, None]:
     """Without the indices."""
-    sizes, wanted = _adaptive(use, x, output_size)
-    if all(size == 1 for size in wanted):
-        return _global(x, len(wanted), "GlobalMaxPool", "ReduceMax"), None
-    kernel = _equal(sizes, wanted)
-    if kernel:
-        return _pooled(use, x, "MaxPool", kernel, {"stride": kernel}), None
-    for place, (size, new) in enumerate(zip(_known(sizes), wanted, strict=True)):
-        axis = len(x.shape) - len(wanted) + place
-        parts = [
-            emit("ReduceMax", sliced(x, axis, start, end), integers([axis]), keepdims=1)
-            for start, end in _windows(size, new)
-        ]
-        x = emit("Concat", *parts, axis=axis)
-    return x, None
+    return _adaptive(use, x, output_size, "Max", _largest), None
 
 
-def _windows(size: int, new: int) -> list[tuple[int, int]]:
-    """The windows of an adaptive pool, from and to."""
-    return [(place * size // new, -(-(place + 1) * size // new)) for place in range(new)]
+def _largest(x: Symbol, axis: int, windows: Sequence[tuple[int, int]]) -> Symbol:
+    """The largest cells of windows along an axis."""
+    parts = [emit("ReduceMax", sliced(x, axis, *window), integers([axis]), keepdims=1) for window in windows]
+    return emit("Concat", *parts, axis=axis)
 
 
-def _adaptive(use: Use, x: Symbol, output_size: Any) -> tuple[list[Any], list[int]]:
+Along: TypeAlias = Callable[[Symbol, int, Sequence[tuple[int, int]]], Symbol]
+
+
+def _adaptive(use: Use, x: Symbol, output_size: Any, kind: str, along: Along) -> Symbol:
+    """All cells; equal windows; or, where the windows differ, one axis after the other."""
     axes = _axes(use)
-    sizes, wanted = list(x.shape[-axes:]), each(output_size, axes)
-    wanted = [size if new is None else new for size, new in zip(sizes, wanted, strict=True)]
+    sizes = x.shape[-axes:]
+    wanted = [size if new is None else new for size, new in zip(sizes, each(output_size, axes), strict=True)]
     if not all(isinstance(new, int) for new in wanted):
         use.refuse("a new size that is open")
-    return sizes, wanted
-
-
-def _equal(sizes: Sequence[Any], wanted: Sequence[int]) -> list[int] | None:
-    """The windows, where they are all alike."""
+    if all(new == 1 for new in wanted) and len(x.shape) == axes + 2:
+        return emit(f"Global{kind}Pool", x)
+    if all(new == 1 for new in wanted):
+        return emit({"Average": "ReduceMean"}.get(kind, "ReduceMax"), x, integers(range(-axes, 0)), keepdims=1)
     pairs = list(zip(sizes, wanted, strict=True))
-    whole = all(isinstance(size, int) and size % new == 0 for size, new in pairs)
-    return [size // new for size, new in pairs] if whole else None
-
-
-def _known(sizes: Sequence[Any]) -> Sequence[int]:
+    if all(isinstance(size, int) and size % new == 0 for size, new in pairs):
+        kernel = [size // new for size, new in pairs]
+        return _pooled(use, x, f"{kind}Pool", kernel, {"stride": kernel, "mode": kind.lower()})
     if not all(isinstance(size, int) for size in sizes):
-        raise RefusalError("windows that depend on an open size; an adaptive pool to 1 has none")
-    return sizes
-
-
-def _global(x: Symbol, axes: int, operator: str, reduction: str) -> Symbol:
-    if len(x.shape) == axes + 2:
-        return emit(operator, x)
-    return emit(reduction, x, integers(range(-axes, 0)), keepdims=1)
+        use.refuse("windows that depend on an open size; an adaptive pool to 1 has none")
+    for axis, (size, new) in enumerate(pairs, len(x.shape) - axes):
+        if size != new:
+            x = along(x, axis, [(place * size // new, -(-(place + 1) * size // new)) for place in range(new)])
+    return x
 
 
 _RESIZING = {
@@ -266,8 +243,7 @@ def _antialiased(use: Use, x: Symbol, output_size: Sequence[Size] | None, align_
 def _nearest(x: Symbol, axis: int, size: Size, offset: float) -> Symbol:
     """``x`` with another size along an axis: place i is floor((i + offset) · before / after), in float32 as there."""
     before, after = (scalar(each, "float32") for each in (size_along(x, axis), size))
-    count = scalar(size)
-    places = cast(emit("Range", constant(0, "int64"), count, constant(1, "int64")), "float32")
+    places = cast(count_up(scalar(size)), "float32")
     found = emit("Floor", (places + offset if offset else places) * (before / after))
     last = scalar(size_along(x, axis)) - 1
     return emit("Gather", x, emit("Min", cast(found, "int64"), last), axis=axis)
