@@ -56,7 +56,9 @@ def traced(model: Any) -> Any:
                 return _called(layer, model, args, kwargs)
 
         with quiet():
-            functional = keras().models.clone_model(functional, clone_function=_same, call_function=called)
+            functional = keras().models.clone_model(
+                functional, clone_function=lambda layer: layer, call_function=called
+            )
     raise UnsupportedError(
         f"the model '{model.name}'", f"layers of its own stand in each other more than {DEEPEST} deep"
     )
@@ -66,10 +68,6 @@ def _structure(model: Any, what: str) -> Any:
     """Inputs or outputs as the model was given them, such as a dict."""
     found = getattr(model, f"_{what}_struct", None)
     return getattr(model, what) if found is None else found
-
-
-def _same(layer: Any) -> Any:
-    return layer
 
 
 def _is_own(layer: Any) -> bool:

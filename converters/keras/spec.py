@@ -270,6 +270,20 @@ class Spec:
             )
         return tuple(several)
 
+    def listed(self, option: str, found: Any, *, may_be_open: bool = False) -> list[Any]:
+        """Whole numbers in an option, or one; those that ``may_be_open`` may be ``None``."""
+        several, allowed = [found] if type(found) is int else found, (int, type(None) if may_be_open else int)
+        if not isinstance(several, list | tuple) or any(type(each) not in allowed for each in several):
+            self.refuse(f"its option {option} must be whole numbers, not {found!r:.60}")
+        return list(several)
+
+    def axes(self, option: str, given: Any, rank: int) -> list[int]:
+        """Axes of ``rank`` in an option, counted from the first one."""
+        found = self.listed(option, given)
+        if any(not -rank <= axis < rank for axis in found):
+            self.refuse(f"its option {option} must be axes of {rank}, not {found!r:.60}")
+        return [axis % rank for axis in found]
+
     def only(self, option: str, *allowed: Any) -> None:
         """Refuse an option with any other value than these."""
         value = self.get(option, allowed[0])

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from portable_nn.converters.sklearn.features import Features, Step
+from portable_nn.converters.sklearn.features import Features, Step, is_gap
 from portable_nn.core.errors import UsageError
 from portable_nn.data.raw import Raw
 from portable_nn.operators import Symbol, cast, constant, emit
@@ -68,7 +68,7 @@ def _codes(cats: NDArray[Any], raw: Raw | None, step: Step, *, strict: bool = Fa
     """The numbers of the categories of a column, which has no others where the encoder is ``strict``."""
     found = []
     for cat in cats.tolist():
-        if cat is None or (isinstance(cat, float) and math.isnan(cat)):
+        if is_gap(cat):
             if raw is not None:
                 raw.missing, raw.gap = "indicator", cat
             found.append(ABSENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ class Features:
             if places == list(range(int(self.symbol.shape[1]))):
                 return Features(self.symbol, raw)
         return Features(emit("Gather", self.symbol, constant(np.array(places, np.int64), "int64"), axis=1), raw)
+
+
+def is_gap(value: Any) -> bool:
+    """True for what stands where a value is missing: ``None`` or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def joined(parts: Sequence[Features]) -> Features:

@@ -12,7 +12,7 @@ import numpy as np
 
 from portable_nn.converters.sklearn import categories, projections
 from portable_nn.converters.sklearn.expansions import between, bins, function, polynomial, power
-from portable_nn.converters.sklearn.features import Features, Step, joined
+from portable_nn.converters.sklearn.features import Features, Step, is_gap, joined
 from portable_nn.core.errors import UsageError
 from portable_nn.data.raw import Raw
 from portable_nn.operators import Symbol, cast, constant, emit, integers
@@ -272,14 +272,13 @@ def _filling(estimator: Any, place: int, raw: Raw | None, step: Step) -> tuple[f
         return _filling_words(fill, gap, raw, step)
     if isinstance(gap, str) or fill is None:
         raise UsageError(f"{step.title}: column {place} has missing values {gap!r} filled with {fill!r}")
-    is_nan = gap is None or (isinstance(gap, float) and math.isnan(gap))
+    is_nan = is_gap(gap)
     if raw is not None and is_nan:
         indicated = estimator.indicator_ is not None and place in estimator.indicator_.features_
         raw.missing = "indicator" if indicated else ("median" if estimator.strategy == "median" else "mean")
         if estimator.strategy in ("most_frequent", "constant"):
             step.notes.append(f"{raw.name}: missing numbers are filled with {fill:g}, by '{estimator.strategy}'")
-    is_left_out = isinstance(fill, float) and math.isnan(fill)
-    return None if is_left_out else float(fill), math.nan if is_nan else float(gap)
+    return None if is_gap(fill) else float(fill), math.nan if is_nan else float(gap)
 
 
 def _filling_words(fill: str, gap: Any, raw: Raw | None, step: Step) -> tuple[float, float]:
@@ -295,7 +294,7 @@ def _filling_words(fill: str, gap: Any, raw: Raw | None, step: Step) -> tuple[fl
 
 def _indicator(estimator: Any, features: Features, step: Step) -> Features:
     """MissingIndicator."""
-    is_nan = isinstance(estimator.missing_values, float) and math.isnan(estimator.missing_values)
+    is_nan = is_gap(estimator.missing_values)
     if not is_nan and any(raw is not None and raw.words for raw in features.raw):
         raise UsageError(
             f"{step.title}: MissingIndicator of words is read where these are missing, not {estimator.missing_values!r}"

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from portable_nn.converters.torch.execution import tensor
+from portable_nn.converters.torch.execution import executed, tensor
+from portable_nn.converters.torch.source import source_of
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
@@ -75,8 +76,6 @@ def optimizer_to_torch(state: NamedArrays, optimizer: Optimizer, network: Networ
     """
     import torch
 
-    from portable_nn.converters.torch.source import source_of
-
     pair, source = _pair(optimizer), source_of(network)
     made = getattr(torch.optim, pair.name)([each for each in module.parameters() if each.requires_grad], **pair.options)
     parameters = dict(module.named_parameters(remove_duplicate=False))
@@ -119,8 +118,6 @@ def optimizer_from_torch(
 
     Raises ``UsageError`` that lists options that differ, ``ShapeError`` where a parameter has no state.
     """
-    from portable_nn.converters.torch.source import source_of
-
     pair, source = _pair(optimizer), source_of(network)
     _check_options(theirs, pair)
     parameters, steps = dict(module.named_parameters(remove_duplicate=False)), set[int]()
@@ -169,9 +166,6 @@ def checkpoint_to_torch(folder: str | Path, optimizer: Optimizer, network: Netwo
 
     Raises as ``to_torch`` and ``optimizer_to_torch``; ``FileError`` and ``FormatError`` for the checkpoint.
     """
-    from portable_nn.converters.torch.execution import executed
-    from portable_nn.converters.torch.source import source_of
-
     contents = load_file(newest(folder), allow_nonfinite=True)
     training = contents.manifest.training
     assert training is not None
@@ -194,8 +188,6 @@ def torch_to_checkpoint(theirs: Any, optimizer: Optimizer, network: Network, mod
 
     Raises as ``optimizer_from_torch``; ``FileError`` and ``FormatError`` for the checkpoint.
     """
-    from portable_nn.converters.torch.source import source_of
-
     path, source = newest(folder), source_of(network)
     contents = load_file(path, allow_nonfinite=True)
     training = contents.manifest.training

@@ -23,10 +23,6 @@ Call: TypeAlias = Callable[[Any, NamedArrays], Mapping[str, Any]]
 """The call of a module with arrays by the names of a network's inputs: tensors by the names of its outputs."""
 
 
-def _as_they_are(state: NamedArrays) -> NamedArrays:
-    return state
-
-
 @dataclass(frozen=True)
 class Theirs:
     """The module that a network is compared with.
@@ -41,9 +37,9 @@ class Theirs:
 
     module: Any
     call: Call
-    parameters: Callable[[NamedArrays], NamedArrays] = _as_they_are
+    parameters: Callable[[NamedArrays], NamedArrays] = dict
     to_train: Callable[[], Any] | None = None
-    admit: Callable[[NamedArrays], NamedArrays] = _as_they_are
+    admit: Callable[[NamedArrays], NamedArrays] = dict
 
 
 def compare_with_module(theirs: Theirs, network: Network, tolerance: Tolerance, seed: int) -> Proof:

@@ -14,7 +14,10 @@ import numpy as np
 
 from portable_nn.converters.conversion import KEPT, Imported
 from portable_nn.converters.mapping import arranged, common_prefix, is_outside, proposal, read_map, write_map
+from portable_nn.converters.torch.execution import executed
 from portable_nn.converters.torch.facts import tied_in
+from portable_nn.converters.torch.module import prove
+from portable_nn.converters.torch.source import source_of
 from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
@@ -25,7 +28,7 @@ from portable_nn.core.text import either, printable, some
 from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.format import open_arrays
 from portable_nn.network import Network, load, remade
-from portable_nn.onnx.verify import Proof
+from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.plain import Entry
 from portable_nn.plain.names import is_counter
 
@@ -64,8 +67,6 @@ def _view(network: Network, names: Sequence[str]) -> View:
 
 def _views(network: Network, own: View) -> list[View]:
     """The network's own parameters, and the state dict of the module that it is in PyTorch, where that is another."""
-    from portable_nn.converters.torch.source import source_of
-
     views = [own]
     try:
         source = source_of(network)
@@ -271,9 +272,6 @@ def import_state(
 
     Raises as ``load_state``; ``VerificationError`` where both sides part.
     """
-    from portable_nn.converters.torch.module import prove
-    from portable_nn.onnx.verify import Tolerance
-
     network = into if isinstance(into, Network) else load(into)
     found, notes = _fitting(network, path, rename, map)
     # What was read is in memory of its own, or was copied from a dict, and nobody else has it.
@@ -286,9 +284,6 @@ def import_state(
             "PyTorch is not installed, so nothing was compared: names, shapes and types of all weights fit",
         )
     elif verify:
-        from portable_nn.converters.torch.execution import executed
-        from portable_nn.converters.torch.source import source_of
-
         module = executed(source_of(made), made)
         proof, more = prove(made, module, Tolerance(atol, rtol), seed, prove_training=prove_training)
         notes = (*notes, *more)
@@ -305,9 +300,6 @@ def write_state(network: Network, path: str | Path) -> None:
     Raises ``UsageError`` for another ending, or a network that PyTorch cannot express; ``FileError``.
     """
     need("writing a state dict", "torch", "torch", "safetensors")
-    from portable_nn.converters.torch.execution import executed
-    from portable_nn.converters.torch.source import source_of
-
     ending = Path(path).suffix.lower()
     if ending not in SUFFIXES:
         raise UsageError(f"{path}: the name of a state dict ends in {either(SUFFIXES)}")

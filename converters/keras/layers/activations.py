@@ -159,9 +159,7 @@ def _with_a_number(option: tuple[str, float], spec: Spec, x: Held) -> Held:
 @_ACTIVATIONS.row("PReLU")
 def _prelu(spec: Spec, x: Held) -> Held:
     """A slope for each of the entries of an example, but for those along shared axes."""
-    shared = spec.get("shared_axes") or []
-    if not isinstance(shared, list) or any(type(axis) is not int for axis in shared):
-        spec.refuse(f"its option shared_axes must be whole numbers, not {shared!r:.60}")
+    shared = spec.listed("shared_axes", spec.get("shared_axes") or [])
     sizes = [1 if axis in shared else size for axis, size in enumerate(x.shape)][1:]
 
     def make() -> Layer:

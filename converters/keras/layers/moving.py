@@ -12,24 +12,9 @@ from portable_nn.core.errors import RefusalError
 from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers
 
 
-def _numbers(spec: Spec, option: str, found: Any) -> list[int]:
-    found = [found] if type(found) is int else found
-    if not isinstance(found, list | tuple) or any(type(each) is not int for each in found):
-        spec.refuse(f"its option {option} must be whole numbers, not {found!r:.60}")
-    return list(found)
-
-
 def places(spec: Spec, option: str, rank: int) -> list[int]:
     """Axes of ``rank``, counted from the first one. Raises ``RefusalError`` where they are none."""
-    return axes_of(spec, option, spec[option], rank)
-
-
-def axes_of(spec: Spec, option: str, given: Any, rank: int) -> list[int]:
-    """The axes in a part of an option, as ``places`` has them."""
-    found = _numbers(spec, option, given)
-    if any(not -rank <= axis < rank for axis in found):
-        spec.refuse(f"its option {option} must be axes of {rank}, not {found!r:.60}")
-    return [axis % rank for axis in found]
+    return spec.axes(option, spec[option], rank)
 
 
 def all_places(spec: Spec, rank: int) -> list[int]:
@@ -52,11 +37,7 @@ def _axis(spec: Spec, rank: int) -> int | None:
 @OPERATIONS.row("Reshape")
 def reshape(spec: Spec, x: Held) -> Held:
     """The same entries in another shape, of which one size may be -1."""
-    given = spec["newshape"]
-    several = [given] if type(given) is int else given
-    if not isinstance(several, list | tuple) or any(each is not None and type(each) is not int for each in several):
-        spec.refuse(f"its option newshape must be whole numbers, not {given!r:.60}")
-    wanted = [-1 if each is None else each for each in several]
+    wanted = [-1 if each is None else each for each in spec.listed("newshape", spec["newshape"], may_be_open=True)]
     if len(wanted) > 1 and wanted[0] == -1 and wanted.count(-1) == 2:  # Keras's batch, beside a size that is open.
         wanted[0] = 0
     return Held(emit("Reshape", x.plain, integers(wanted), name=spec.next_name()))
@@ -111,7 +92,7 @@ def place_of(operator: str, spec: Spec, x: Held) -> Held:
 @OPERATIONS.row("Tile")
 def tile(spec: Spec, x: Held) -> Held:
     """The whole several times along each axis."""
-    times = _numbers(spec, "repeats", spec["repeats"])
+    times = spec.listed("repeats", spec["repeats"])
     if len(times) > x.rank or any(each < 1 for each in times):
         spec.refuse(f"its option repeats must be numbers from 1 for {x.rank} axes, not {times!r:.60}")
     spec.bounded(*times)
@@ -121,7 +102,7 @@ def tile(spec: Spec, x: Held) -> Held:
 @OPERATIONS.row("BroadcastTo")
 def broadcast(spec: Spec, x: Held) -> Held:
     """Repeated to a shape that is known."""
-    shape = spec.bounded(*_numbers(spec, "shape", spec["shape"]))
+    shape = spec.bounded(*spec.listed("shape", spec["shape"]))
     return Held(emit("Expand", x.plain, integers(shape), name=spec.next_name()))
 
 
@@ -158,7 +139,7 @@ def permuted(order: Callable[[Spec, int], list[int]], spec: Spec, x: Held) -> He
 @OPERATIONS.row("Roll")
 def roll(spec: Spec, x: Held) -> Held:
     """Entries moved along axes, from the end to the beginning."""
-    shifts, axes = _numbers(spec, "shift", spec["shift"]), places(spec, "axis", x.rank)
+    shifts, axes = spec.listed("shift", spec["shift"]), places(spec, "axis", x.rank)
     if len(shifts) != len(axes):
         spec.refuse("its shifts are not as many as its axes")
     made = x.plain
@@ -173,7 +154,7 @@ def roll(spec: Spec, x: Held) -> Held:
 @OPERATIONS.row(Tril=0, Triu=1)
 def triangle(upper: int, spec: Spec, x: Held) -> Held:
     """Tril and Triu."""
-    k = constant(_numbers(spec, "k", spec["k"])[0] if spec.get("k") is not None else 0, "int64")
+    k = constant(spec.listed("k", spec["k"])[0] if spec.get("k") is not None else 0, "int64")
     return Held(emit("Trilu", x.plain, k, upper=upper, name=spec.next_name()))
 
 

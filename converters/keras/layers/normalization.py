@@ -81,13 +81,9 @@ def batch_norm(spec: Spec, x: Held) -> Held:
 def layer_norm(spec: Spec, x: Held) -> Held:
     """Layer normalisation over some axes, which are brought to the end and back if they are not there."""
     spec.only("rms_scaling", False)
-    axes = spec.get("axis", -1)
-    axes = [axes] if type(axes) is int else axes
-    if not isinstance(axes, list) or any(type(axis) is not int for axis in axes):
-        spec.refuse(f"its option axis must be whole numbers, not {axes!r:.60}")
-    places = [axis % x.rank for axis in axes]
+    places = spec.axes("axis", spec.get("axis", -1), x.rank)
     if not places or places != sorted(set(places)) or not places[0]:
-        spec.refuse(f"its axes {axes} are not in order, or that of the batch is among them")
+        spec.refuse(f"its axes {places} are not in order, or that of the batch is among them")
     shape = [known(x.shape[place], "the sizes") for place in places]
     order = [axis for axis in range(x.rank) if axis not in places] + places
     are_last = order == list(range(x.rank))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.merging import either
-from portable_nn.converters.keras.layers.moving import all_places, axes_of, one_axis, places
+from portable_nn.converters.keras.layers.moving import all_places, one_axis, places
 from portable_nn.converters.keras.spec import (
     LAYERS,
     OPERATIONS,
@@ -291,7 +291,7 @@ def tensordot(spec: Spec, one: Held, other: Held) -> Held:
     pair = [[*range(-axes, 0)], [*range(axes)]] if type(axes) is int and axes <= one.rank else axes
     if not isinstance(pair, list | tuple) or len(pair) != 2:
         spec.refuse(f"its option axes must be the axes of two tensors, not {axes!r:.60}")
-    left, right = (axes_of(spec, "axes", each, held.rank) for each, held in zip(pair, (one, other), strict=True))
+    left, right = (spec.axes("axes", each, held.rank) for each, held in zip(pair, (one, other), strict=True))
     if len({*left}) != len(left) or len({*right}) != len(left) or len(right) != len(left):
         spec.refuse(f"its option axes must pair axes of two tensors, not {axes!r:.60}")
     names, others = ascii_letters[: one.rank], list(ascii_letters[one.rank : one.rank + other.rank])

@@ -61,10 +61,7 @@ def _moments(spec: Spec, shape: Sequence[int]) -> tuple[Array, Array]:
 def normalization(spec: Spec, x: Held) -> Held:
     """(x - mean) / std for each entry of some axes; the deviation is at least 1e-7."""
     axes = spec.get("axis", -1)
-    axes = [] if axes is None else [axes] if type(axes) is int else axes
-    if not isinstance(axes, list) or any(type(axis) is not int or not -x.rank <= axis < x.rank for axis in axes):
-        spec.refuse(f"its option axis must be axes of {x.rank}, not {axes!r:.60}")
-    kept = sorted(axis % x.rank for axis in axes)
+    kept = sorted(spec.axes("axis", [] if axes is None else axes, x.rank))
     shape = [known(x.shape[axis], "the sizes") if axis in kept else 1 for axis in range(1, x.rank)]
     own = [size for axis, size in enumerate(shape, 1) if axis in kept]
     spec.bounded(*own)

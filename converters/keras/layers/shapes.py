@@ -36,9 +36,7 @@ def flatten(spec: Spec, x: Held) -> Held:
 @LAYERS.row("Reshape")
 def reshape(spec: Spec, x: Held) -> Held:
     """The same elements in another shape."""
-    shape = spec["target_shape"]
-    if not isinstance(shape, list) or any(each is not None and type(each) is not int for each in shape):
-        spec.refuse(f"its option target_shape must be whole numbers, not {shape!r:.60}")
+    shape = spec.listed("target_shape", spec["target_shape"], may_be_open=True)
     given = [-1 if each is None else each for each in shape]
     return Held(spec.once(lambda: layers.Reshape(*given, name=spec.name))(x.plain))
 
