@@ -11,7 +11,7 @@ import numpy as np
 from portable_nn.converters.jax.primitives import ROWS, Call, Held, held_constant
 from portable_nn.converters.jax.sizes import is_known
 from portable_nn.core.errors import RefusalError, UsageError, listed
-from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, constant, emit, integers
+from portable_nn.operators import DTYPE_CODES, Leaf, Symbol, constant, emit, integers, squeezed, unsqueezed
 
 INNER: Final = ("call_jaxpr", "jaxpr", "fun_jaxpr")
 """The parameters in which primitives that call a function have it."""
@@ -219,7 +219,7 @@ class _Interpreter:
         for place, parts in enumerate(made):
             call = Call("scan", equation.params, [equation.outvars[carried + place].aval], self.names)
             order = reversed(parts) if equation.params["reverse"] else parts
-            rows = [emit("Unsqueeze", part, integers([0])) for part in order]
+            rows = [unsqueezed(part, 0) for part in order]
             found.append(call.held(emit("Concat", *rows, axis=0)))
         return found
 
@@ -265,7 +265,7 @@ def _row(held: Held, step: int) -> Held:
         return Held(held.symbol, shape, tuple(range(len(shape))))
     place = held.axes.index(0)
     size = held.symbol.shape[place]
-    at = emit("Gather", held.symbol, emit("Squeeze", integers([0 if size == 1 else step]), integers([0])), axis=place)
+    at = emit("Gather", held.symbol, squeezed(integers([0 if size == 1 else step]), 0), axis=place)
     return Held(at, shape, tuple(axis - 1 for axis in held.axes if axis))
 
 

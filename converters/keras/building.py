@@ -14,8 +14,7 @@ from portable_nn.converters.keras.structures import flat, named
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import GraphError, PortableNNError, RefusalError
 from portable_nn.core.text import some
-from portable_nn.operators import Leaf, Symbol, cast, constant, emit, integers
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators import Leaf, Symbol, cast, constant, emit, integers, sizes, unsqueezed
 
 _CASTS: Final = frozenset({"Dense", "EinsumDense", "Rescaling", "Normalization"})
 """The layers that take whole numbers as floats."""
@@ -257,7 +256,7 @@ class Builder:
         for step in range(steps):
             given = [Held(emit("Gather", x, constant(step, "int64"), axis=1))]
             found = self.call(inner, f"{spec.name}.", f"{spec.place}/layer", given, {}, trainable=spec.trainable)
-            made.append(emit("Unsqueeze", _single(found).plain, integers([1])))
+            made.append(unsqueezed(_single(found).plain, 1))
         return Held(emit("Concat", *made, axis=1, name=spec.next_name()))
 
     def _each_step(self, spec: Spec, x: Held) -> Held:

@@ -14,8 +14,7 @@ from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim, Shape, format_shape
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity, some
-from portable_nn.operators import Symbol, constant, emit, integers
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators import Symbol, constant, emit, integers, sizes
 
 
 class Held:

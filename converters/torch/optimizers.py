@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from portable_nn.converters.torch.execution import executed, tensor
 from portable_nn.converters.torch.source import source_of
+from portable_nn.converters.torch.source_scene import Entry
 from portable_nn.core.errors import ShapeError, UsageError, listed
 from portable_nn.format import load as load_file
 from portable_nn.format import save as save_file
@@ -76,23 +77,20 @@ def optimizer_to_torch(state: NamedArrays, optimizer: Optimizer, network: Networ
     """
     import torch
 
-    pair, source = _pair(optimizer), source_of(network)
+    pair, trained = _pair(optimizer), _trained(network, module)
     made = getattr(torch.optim, pair.name)([each for each in module.parameters() if each.requires_grad], **pair.options)
-    parameters = dict(module.named_parameters(remove_duplicate=False))
     if not step:
         return made
     faults = [
         f"'{entry.parameter}/{name}' is missing"
-        for entry in source.entries
+        for entry in trained
         for name in pair.states
-        if _is_trained(parameters, entry.key) and f"{entry.parameter}/{name}" not in state
+        if f"{entry.parameter}/{name}" not in state
     ]
     if faults:
         raise UsageError(listed(faults, f"this is no state of {pair.name}"))
-    for entry in source.entries:
-        if not _is_trained(parameters, entry.key):
-            continue
-        kept = made.state[parameters[entry.key]]
+    for entry, parameter in trained.items():
+        kept = made.state[parameter]
         for name, (theirs, factor) in pair.states.items():
             array = entry.of(state[f"{entry.parameter}/{name}"])
             kept[theirs] = tensor(array * np.asarray(factor, array.dtype))
@@ -101,8 +99,10 @@ def optimizer_to_torch(state: NamedArrays, optimizer: Optimizer, network: Networ
     return made
 
 
-def _is_trained(parameters: Mapping[str, Any], key: str) -> bool:
-    return key in parameters and bool(parameters[key].requires_grad)
+def _trained(network: Network, module: Any) -> dict[Entry, Any]:
+    """The tensors that training changes, and the module's parameters that they are."""
+    parameters = {name: each for name, each in module.named_parameters(remove_duplicate=False) if each.requires_grad}
+    return {entry: parameters[entry.key] for entry in source_of(network).entries if entry.key in parameters}
 
 
 def optimizer_from_torch(
@@ -118,15 +118,12 @@ def optimizer_from_torch(
 
     Raises ``UsageError`` that lists options that differ, ``ShapeError`` where a parameter has no state.
     """
-    pair, source = _pair(optimizer), source_of(network)
+    pair, steps = _pair(optimizer), set[int]()
     _check_options(theirs, pair)
-    parameters, steps = dict(module.named_parameters(remove_duplicate=False)), set[int]()
     found = dict[str, Array]()
     faults = []
-    for entry in source.entries:
-        if not _is_trained(parameters, entry.key):
-            continue
-        kept = theirs.state.get(parameters[entry.key], {})
+    for entry, parameter in _trained(network, module).items():
+        kept = theirs.state.get(parameter, {})
         for name, (key, factor) in pair.states.items():
             if kept.get(key) is None:
                 faults.append(f"'{entry.key}' has no {key}")

@@ -32,7 +32,7 @@ from portable_nn.core.errors import GraphError, RefusalError, UsageError, listed
 from portable_nn.core.graph import Dim, Graph
 from portable_nn.core.text import said
 from portable_nn.network import Network
-from portable_nn.operators import DTYPE_CODES, FLOATS, Array, Leaf, NamedArrays, Symbol, constant, emit, integers, trace
+from portable_nn.operators import DTYPE_CODES, FLOATS, Array, Leaf, NamedArrays, Symbol, constant, emit, squeezed, trace
 from portable_nn.rewrites.nonfinite import storable
 
 _FOR_NOTHING: Final = {"dtype", "device", "layout", "pin_memory", "memory_format", "generator", "non_blocking"}
@@ -380,7 +380,7 @@ def _as_there(made: Any, value: Any) -> Any:
     if isinstance(made, list) and hasattr(value, "dim"):  # The row is also that of an operator with more results.
         made = made[0]
     if isinstance(made, Symbol) and hasattr(value, "dim") and not value.dim() and made.shape == (1,):
-        return emit("Squeeze", made, integers([0]))  # A size among the numbers has an axis here.
+        return squeezed(made, 0)  # A size among the numbers has an axis here.
     return made
 
 

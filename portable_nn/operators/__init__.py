@@ -55,11 +55,15 @@ from portable_nn.operators.symbols import (
     Symbol,
     cast,
     constant,
+    count_up,
     emit,
     emit_all,
     integers,
     plain_float,
     sizes,
+    squeezed,
+    unsqueezed,
+    zeros_like,
 )
 from portable_nn.operators.tracing import reachable, trace
 

@@ -263,6 +263,16 @@ def size_of(value: Symbol, axis: int) -> Symbol:
     return emit("Squeeze", sizes(value, [axis]), integers([0]))
 
 
+def squeezed(value: Symbol, *axes: int) -> Symbol:
+    """``value`` without axes of size 1."""
+    return emit("Squeeze", value, integers(axes))
+
+
+def unsqueezed(value: Symbol, *axes: int) -> Symbol:
+    """``value`` with new axes of size 1; itself where there are none."""
+    return emit("Unsqueeze", value, integers(axes)) if axes else value
+
+
 def count_up(end: Symbol) -> Symbol:
     """0, 1, 2, … below the integer scalar ``end``, in its element type."""
     return emit("Range", constant(0, end.dtype), end, constant(1, end.dtype))

@@ -17,7 +17,7 @@ from jax.interpreters import batching
 
 from portable_nn.converters.jax.primitives.table import Call, Held, row
 from portable_nn.converters.layers.gates import OPERATORS, Recurrent
-from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, constant, emit, emit_all, integers, squeezed, unsqueezed
 
 DROPOUT: Final = Primitive("flax_dropout")
 DROPOUT.def_abstract_eval(lambda x, *, rate: x)
@@ -163,16 +163,16 @@ def _recurrence(call: Call, x: Held, *weights: Held) -> list[Held]:
              (weights[:count], weights[count : 2 * count])]  # fmt: skip
     hidden = int(weights[count].shape[0])
     bias = _bias(call, cell, hidden, [call.exact(each) for each in weights[2 * count :]])
-    inputs = [emit("Unsqueeze", each, integers([0])) for each in (*parts, bias)]
+    inputs = [unsqueezed(each, 0) for each in (*parts, bias)]
     options: dict[str, Any] = {"hidden_size": hidden, "layout": 1}
     options |= {"linear_before_reset": 1} if cell.operator == "GRU" else {}
     options["direction"] = "reverse" if call.params["reverse"] else "forward"
     y, *states = emit_all(cell.operator, call.exact(x), *inputs, outputs=cell.states + 1, **options)
-    y = emit("Squeeze", y, integers([2]))
+    y = squeezed(y, 2)
     if call.params["flips"]:
         back = integers([-1])
         y = emit("Slice", y, back, integers([-(2**31)]), integers([1]), back)
-    ends = [emit("Squeeze", each, integers([1])) for each in reversed(states)]
+    ends = [squeezed(each, 1) for each in reversed(states)]
     return [call.held(each, index=place) for place, each in enumerate([*ends, y])]
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from portable_nn.converters.jax.primitives.table import Call, Held, held_constant, row
 from portable_nn.converters.jax.sizes import is_known
-from portable_nn.operators import Symbol, cast, emit, emit_all, integers
-from portable_nn.operators.symbols import count_up
+from portable_nn.operators import Symbol, cast, count_up, emit, emit_all, integers, squeezed, unsqueezed
 
 FAR = 2**31 - 1
 
@@ -66,7 +65,7 @@ def _concatenate(call: Call, *values: Held) -> Held:
 @row("stack")
 def _stack(call: Call, *values: Held) -> Held:
     axis = call.params["axis"]
-    parts = [emit("Unsqueeze", call.exact(each), integers([axis])) for each in values]
+    parts = [unsqueezed(call.exact(each), axis) for each in values]
     return call.held(emit("Concat", *parts, axis=axis))
 
 
@@ -119,7 +118,7 @@ def _pad(call: Call, x: Held, value: Held) -> Held:
 def _spread(x: Symbol, shape: Sequence[Any], axis: int, between: int, value: Symbol) -> Symbol:
     """``x`` with so many elements more behind each but the last along an axis."""
     rank, at = len(x.shape), integers([axis])
-    apart = emit("Unsqueeze", x, integers([axis + 1]))
+    apart = unsqueezed(x, axis + 1)
     pads = [0] * (rank + 1)
     wide = emit("Pad", apart, integers([*pads, *pads[: axis + 1], between, *pads[axis + 2 :]]), value)
     sizes = [emit("Shape", x, start=place, end=place + 1) for place in range(rank)]
@@ -148,7 +147,7 @@ def _iota(call: Call) -> Held:
             return call.held(known.symbol)
         numbers = known.symbol
     else:
-        end = emit("Squeeze", call.size(size), integers([0]))
+        end = squeezed(call.size(size), 0)
         numbers = cast(count_up(end), call.dtype)
     new = [each for each in range(len(call.shape)) if each != axis]
     return call.held(emit("Unsqueeze", numbers, integers(new)) if new else numbers)
@@ -156,4 +155,4 @@ def _iota(call: Call) -> Held:
 
 @row("dim_as_value")
 def _size(call: Call) -> Held:
-    return call.held(cast(emit("Squeeze", call.size(call.params["dim"]), integers([0])), call.dtype))
+    return call.held(cast(squeezed(call.size(call.params["dim"]), 0), call.dtype))

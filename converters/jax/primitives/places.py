@@ -13,8 +13,7 @@ import numpy as np
 
 from portable_nn.converters.jax.primitives.table import Axes, Call, Held, row
 from portable_nn.converters.jax.sizes import Size, is_known
-from portable_nn.operators import Symbol, cast, constant, emit, integers
-from portable_nn.operators.symbols import count_up
+from portable_nn.operators import Symbol, cast, constant, count_up, emit, integers, squeezed, unsqueezed
 
 
 def _others(rank: int, *without: Iterable[int]) -> Axes:
@@ -100,7 +99,7 @@ def _gather(call: Call, x: Held, places: Held) -> Held:
     each = (*(outer[axis] for axis in order[:-1]), *(kept[axis] for axis in found.inner))
     if len(found.axes) == 1 and not batch:
         [axis] = found.axes
-        indices = emit("Squeeze", found.places, integers([-1]))
+        indices = squeezed(found.places, -1)
         symbol = emit("Gather", call.exact(x), indices, axis=axis)
         made = (*(kept[a] for a in range(axis)), *each, *(kept[a] for a in range(axis + 1, rank)))
     else:
@@ -182,7 +181,7 @@ def _counted(call: Call, size: Size, axis: int, like: Symbol) -> Symbol:
     if is_known(size):
         numbers = constant(np.arange(size), "int64")
     else:
-        end = emit("Squeeze", call.size(size), integers([0]))
+        end = squeezed(call.size(size), 0)
         numbers = count_up(end)
     rank = len(like.shape)
     numbers = emit("Unsqueeze", numbers, integers([each for each in range(rank) if each != axis]))
@@ -192,7 +191,7 @@ def _counted(call: Call, size: Size, axis: int, like: Symbol) -> Symbol:
 
 def _starts(starts: Sequence[Held]) -> Symbol:
     """Numbers as a row."""
-    return emit("Concat", *(emit("Unsqueeze", cast(each.symbol, "int64"), integers([0])) for each in starts), axis=0)
+    return emit("Concat", *(unsqueezed(cast(each.symbol, "int64"), 0) for each in starts), axis=0)
 
 
 @row("dynamic_slice")

@@ -6,7 +6,7 @@ import string
 from typing import Any
 
 from portable_nn.converters.jax.primitives.table import Call, Held, row
-from portable_nn.operators import Symbol, cast, emit, integers
+from portable_nn.operators import Symbol, cast, emit, integers, squeezed, unsqueezed
 
 
 @row("dot_general")
@@ -55,7 +55,7 @@ def _convolution(call: Call, x: Held, weight: Held) -> Held:
         }
         kernel = call.exact(weight, tuple(numbers.rhs_spec))
         found = emit("Conv", *_with_cells(image, kernel), **_of_cells(options))
-        found = found if len(image.shape) > 2 else emit("Squeeze", found, integers([2]))
+        found = found if len(image.shape) > 2 else squeezed(found, 2)
     return call.held(cast(found, call.dtype), tuple(numbers.out_spec))
 
 
@@ -63,7 +63,7 @@ def _with_cells(image: Symbol, kernel: Symbol) -> tuple[Symbol, Symbol]:
     """With one axis of one cell where a convolution has none."""
     if len(image.shape) > 2:
         return image, kernel
-    return emit("Unsqueeze", image, integers([2])), emit("Unsqueeze", kernel, integers([2]))
+    return unsqueezed(image, 2), unsqueezed(kernel, 2)
 
 
 def _of_cells(options: dict[str, Any]) -> dict[str, Any]:

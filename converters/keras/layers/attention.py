@@ -13,7 +13,7 @@ from portable_nn.converters.layers.weights import ROWS
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators import Symbol, cast, constant, emit, integers, unsqueezed
 
 HIDDEN: Final = -2.37e38
 """The score of what is hidden: beside it all other scores are nothing."""
@@ -142,12 +142,12 @@ def attention(
 
 def _seen(query: Symbol | None, value: Symbol | None, key: Symbol | None, given: Any) -> Symbol | None:
     """True for the keys that each query sees, (batch, 1, queries, keys)."""
-    masks = [emit("Unsqueeze", query, integers([1, 3]))] if query is not None else []
-    masks += [emit("Unsqueeze", each, integers([1, 2])) for each in (value, key) if each is not None]
+    masks = [unsqueezed(query, 1, 3)] if query is not None else []
+    masks += [unsqueezed(each, 1, 2) for each in (value, key) if each is not None]
     if given is not None:
         if not isinstance(given, Held) or given.rank != 3:
             raise RefusalError("its mask is not (batch, queries, keys)")
-        masks.append(emit("Unsqueeze", cast(given.plain, "bool"), integers([1])))
+        masks.append(unsqueezed(cast(given.plain, "bool"), 1))
     return reduce(lambda one, other: emit("And", one, other), masks) if masks else None
 
 
@@ -168,7 +168,7 @@ class _Score(Layer):
         if concat is None and not self.additive:
             product = emit("MatMul", query, emit("Transpose", key, perm=[0, 2, 1]))
             return product if scale is None else product * scale
-        both = emit("Unsqueeze", query, integers([2])) + emit("Unsqueeze", key, integers([1]))
+        both = unsqueezed(query, 2) + unsqueezed(key, 1)
         inner, outer = (None, scale) if self.additive else (scale, None)
         bent = emit("Tanh", both if inner is None else both * inner)
         total = emit("ReduceSum", bent if outer is None else bent * outer, integers([3]), keepdims=0)
@@ -200,7 +200,7 @@ def simple_attention(
         return _Score(spec.name, scale, spec.weight() if mode == "concat" else None, additive=additive)
 
     scores = spec.once(make).score(query.plain, key.plain)
-    seen = None if value.mask is None else emit("Unsqueeze", value.mask, integers([1]))
+    seen = None if value.mask is None else unsqueezed(value.mask, 1)
     if use_causal_mask:
         before = emit("Trilu", emit("Expand", constant(True, "bool"), emit("Shape", scores)), upper=0)
         seen = before if seen is None else emit("And", seen, before)
@@ -208,5 +208,5 @@ def simple_attention(
         scores = emit("Where", seen, scores, scores - 1e9)
     made = emit("MatMul", emit("Softmax", scores, axis=-1), value.plain)
     if query.mask is not None:
-        made = emit("Where", emit("Unsqueeze", query.mask, integers([2])), made, constant(0, made.dtype))
+        made = emit("Where", unsqueezed(query.mask, 2), made, constant(0, made.dtype))
     return Held(emit("Identity", made, name=spec.next_name()), mask=query.mask)

@@ -13,7 +13,7 @@ from portable_nn.converters.keras.spec import LAYERS, Held, Spec, back, by_axes,
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.converters.layers.weights import depthwise, kernel
 from portable_nn.layers.layer import Layer
-from portable_nn.operators import Symbol, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, constant, emit, emit_all, unsqueezed
 
 
 def options_of(spec: Spec, axes: int, paddings: Sequence[str] = ("valid", "same")) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def conv_lstm(axes: int, spec: Spec, x: Held, initial_state: Any = None) -> Any:
     last = [back(each, first) for each in states]
     result = last[0]
     if options.sequences:
-        lifted = [emit("Unsqueeze", each if first else Held(moved=each).plain, integers([1])) for each in made]
+        lifted = [unsqueezed(each if first else Held(moved=each).plain, 1) for each in made]
         result = Held(emit("Concat", *lifted, axis=1, name=spec.next_name()))
     return [result, *last] if options.state else result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from portable_nn.converters.keras.spec import LAYERS, Held, Spec, aligned, back
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import Symbol, cast, constant, emit, integers
+from portable_nn.operators import Symbol, cast, constant, emit, integers, unsqueezed
 
 
 def _tensors(spec: Spec, given: Sequence[Any]) -> list[Held]:
@@ -58,12 +58,12 @@ def _masked_product(spec: Spec, values: Sequence[Held]) -> Held:
     factors = [
         each.plain
         if each.mask is None
-        else emit("Where", emit("Unsqueeze", each.mask, integers([2])), each.plain, constant(1, each.dtype))
+        else emit("Where", unsqueezed(each.mask, 2), each.plain, constant(1, each.dtype))
         for each in values
     ]
     product, mask = reduce(lambda one, other: one * other, factors), either([each.mask for each in values])
     if mask is not None:
-        product = emit("Where", emit("Unsqueeze", mask, integers([2])), product, constant(0, product.dtype))
+        product = emit("Where", unsqueezed(mask, 2), product, constant(0, product.dtype))
     return Held(emit("Identity", product, name=spec.next_name()), mask=mask)
 
 
@@ -74,7 +74,7 @@ def _joined_mask(values: Sequence[Held], axis: int) -> Symbol | None:
     masks = [
         emit("Expand", constant(1, "bool"), emit("Shape", each.plain))
         if each.mask is None
-        else emit("Expand", emit("Unsqueeze", each.mask, integers([2])), emit("Shape", each.plain))
+        else emit("Expand", unsqueezed(each.mask, 2), emit("Shape", each.plain))
         for each in values
     ]
     counted = cast(emit("Concat", *masks, axis=axis), "int32")

@@ -9,7 +9,7 @@ import numpy as np
 
 from portable_nn.converters.keras.spec import OPERATIONS, Held, Spec, back, by_channels, known
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers
+from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, emit_all, integers, squeezed, unsqueezed
 
 
 def places(spec: Spec, option: str, rank: int) -> list[int]:
@@ -166,7 +166,7 @@ def one_hot(spec: Spec, x: Held) -> Held:
     if spec.get("axis", -1) not in (-1, x.rank):
         spec.refuse("its ones are not along the last axis")
     spec.bounded(depth)
-    same = emit("Equal", emit("Unsqueeze", cast(x.plain, "int64"), integers([-1])), integers(range(depth)))
+    same = emit("Equal", unsqueezed(cast(x.plain, "int64"), -1), integers(range(depth)))
     if dtype not in DTYPE_CODES:
         spec.refuse(f"its type {dtype!r:.60} is none that is known here")
     return Held(emit("Cast", same, to=DTYPE_CODES[dtype], name=spec.next_name()))
@@ -183,7 +183,7 @@ def unstack(spec: Spec, x: Held) -> list[Held]:
     parts: Sequence[Symbol] = [x.plain]
     if size > 1:
         parts = emit_all("Split", x.plain, outputs=size, axis=axis, num_outputs=size)
-    return [Held(emit("Squeeze", each, integers([axis]))) for each in parts]
+    return [Held(squeezed(each, axis)) for each in parts]
 
 
 @OPERATIONS.row("TopK")

@@ -21,8 +21,7 @@ from portable_nn.converters.keras.spec import (
     channels_first,
     known,
 )
-from portable_nn.operators import cast, constant, emit, emit_all, integers
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators import cast, constant, emit, emit_all, integers, sizes, squeezed, unsqueezed
 
 
 @LAYERS.row(**by_axes("MaxPooling{}", "AveragePooling{}"))
@@ -55,7 +54,7 @@ def _masked_mean(spec: Spec, x: Held) -> Held:
     assert x.mask is not None
     if spec.flag("keepdims") or channels_first(spec):
         spec.refuse("a mean of masked steps is offered with the channels last, and without keepdims")
-    counted = emit("Unsqueeze", cast(x.mask, x.dtype), integers([2]))
+    counted = unsqueezed(cast(x.mask, x.dtype), 2)
     total = emit("ReduceSum", x.plain * counted, integers([1]), keepdims=0)
     return Held(emit("Div", total, emit("ReduceSum", counted, integers([1]), keepdims=0), name=spec.next_name()))
 
@@ -177,7 +176,7 @@ def joined(new: bool, spec: Spec, tensors: Any) -> Held:
     if not isinstance(tensors, list) or not tensors or not all(isinstance(each, Held) for each in tensors):
         spec.refuse("it takes a list of tensors")
     axis = one_axis(spec, tensors[0].rank + new)
-    parts = [emit("Unsqueeze", each.plain, integers([axis])) if new else each.plain for each in tensors]
+    parts = [unsqueezed(each.plain, axis) if new else each.plain for each in tensors]
     return Held(emit("Concat", *parts, axis=axis, name=spec.next_name()))
 
 
@@ -206,7 +205,7 @@ def cumsum(spec: Spec, x: Held) -> Held:
     origin = x.plain.origin
     first = origin.inputs[0] if origin.operator is not None and origin.operator.name == "Expand" else None
     if x.rank == 1 and first is not None and first.type.constant == (1,) and x.dtype in ("int32", "int64"):
-        end = emit("Squeeze", sizes(x.plain, [0]), integers([0])) + constant(1, "int64")
+        end = squeezed(sizes(x.plain, [0]), 0) + constant(1, "int64")
         return Held(cast(emit("Range", constant(1, "int64"), end, constant(1, "int64")), x.dtype))
     return Held(emit("CumSum", x.plain, constant(one_axis(spec, x.rank), "int64"), name=spec.next_name()))
 

@@ -12,7 +12,7 @@ from portable_nn.converters.keras.layers.activations import Composed
 from portable_nn.converters.keras.spec import LAYERS, Held, Spec, known, numbers_in
 from portable_nn.core.tensors import Array
 from portable_nn.layers.layer import Layer
-from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers
+from portable_nn.operators import DTYPE_CODES, Symbol, cast, constant, emit, integers, squeezed, unsqueezed
 
 
 def _affine(name: str, **numbers: Array) -> Layer:
@@ -81,7 +81,7 @@ def masking(spec: Spec, x: Held) -> Held:
     value = constant(spec.number("mask_value"), x.dtype)
     differs = cast(emit("Not", emit("Equal", x.plain, value)), x.dtype)
     counted = emit("ReduceMax", differs, integers([x.rank - 1]), keepdims=1)
-    mask = emit("Cast", emit("Squeeze", counted, integers([x.rank - 1])), to=9)
+    mask = emit("Cast", squeezed(counted, x.rank - 1), to=9)
     return Held(emit("Mul", x.plain, counted, name=spec.next_name()), mask=mask)
 
 
@@ -91,7 +91,7 @@ def discretization(spec: Spec, x: Held) -> Held:
     bounds = _numbers(spec["bin_boundaries"], spec)
     for option in ("num_bins", "epsilon"):
         spec.get(option)
-    above = cast(emit("GreaterOrEqual", emit("Unsqueeze", x.plain, integers([-1])), constant(bounds, x.dtype)), "int64")
+    above = cast(emit("GreaterOrEqual", unsqueezed(x.plain, -1), constant(bounds, x.dtype)), "int64")
     return _encoded(spec, emit("ReduceSum", above, integers([-1]), keepdims=0), len(bounds) + 1, "int")
 
 
@@ -108,7 +108,7 @@ def _encoded(spec: Spec, numbers: Symbol, depth: int, usual: str) -> Held:
         return Held(emit("Cast", numbers, to=DTYPE_CODES["int32"], name=spec.next_name()))
     rank = len(numbers.shape)
     if mode == "one_hot" and rank > 1 and numbers.shape[-1] == 1:
-        numbers = emit("Squeeze", numbers, integers([-1]))
+        numbers = squeezed(numbers, -1)
     elif mode != "one_hot" and rank < 2:
         spec.refuse("it needs a row of categories for each example")
     spec.bounded(depth, depth)

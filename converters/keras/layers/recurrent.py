@@ -12,8 +12,7 @@ from portable_nn.converters.keras.spec import LAYERS, Held, Spec, described, kno
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer
-from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
-from portable_nn.operators.symbols import zeros_like
+from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers, squeezed, unsqueezed, zeros_like
 
 
 class Options(NamedTuple):
@@ -50,11 +49,11 @@ def run(layer: RecurrentLayer, x: Symbol, mask: Symbol | None, options: Options,
     """One direction over (batch, steps, in), as Keras runs it: what is masked leaves the state as it is."""
     if options.backwards:
         x, mask = _reversed(x), None if mask is None else _reversed(mask)
-    given = [emit("Unsqueeze", state.plain, integers([0])) for state in states]
+    given = [unsqueezed(state.plain, 0) for state in states]
     if mask is None:
         y, *final = layer.run(emit("Transpose", x, perm=[1, 0, 2]), None, given)
-        sequence = emit("Transpose", emit("Squeeze", y, integers([1])), perm=[1, 0, 2])
-        return Ran(sequence, tuple(emit("Squeeze", each, integers([0])) for each in final))
+        sequence = emit("Transpose", squeezed(y, 1), perm=[1, 0, 2])
+        return Ran(sequence, tuple(squeezed(each, 0) for each in final))
     return _run_masked(layer, x, mask, options, [state.plain for state in states])
 
 
@@ -66,26 +65,23 @@ def _run_masked(layer: RecurrentLayer, x: Symbol, mask: Symbol, options: Options
     total = emit("ReduceSum", counts, integers([1]), keepdims=1)
     target = emit("Where", mask, rank, total + (place - rank) - 1)
     order = emit("ScatterElements", zeros_like(counts), target, place, axis=1)
-    lengths = cast(emit("Max", emit("Squeeze", total, integers([1])), constant(1, "int64")), "int32")
-    given = [emit("Unsqueeze", state, integers([0])) for state in states]
+    lengths = cast(emit("Max", squeezed(total, 1), constant(1, "int64")), "int32")
+    given = [unsqueezed(state, 0) for state in states]
     y, *last = layer.run(emit("Transpose", _at(x, order), perm=[1, 0, 2]), lengths, given)
-    packed = emit("Transpose", emit("Squeeze", y, integers([1])), perm=[1, 0, 2])
+    packed = emit("Transpose", squeezed(y, 1), perm=[1, 0, 2])
     sequence = _at(packed, emit("Max", rank, constant(0, "int64")))
     zero = constant(0, "int64")
     there = mask if options.zeros else emit("GreaterOrEqual", rank, zero)
-    sequence = emit("Where", emit("Unsqueeze", there, integers([2])), sequence, constant(0, x.dtype))
+    sequence = emit("Where", unsqueezed(there, 2), sequence, constant(0, x.dtype))
     any_step = emit("Greater", total, zero)
     before = list(states) or [constant(0, x.dtype)] * len(last)
-    final = (
-        emit("Where", any_step, emit("Squeeze", each, integers([0])), old)
-        for each, old in zip(last, before, strict=True)
-    )
+    final = (emit("Where", any_step, squeezed(each, 0), old) for each, old in zip(last, before, strict=True))
     return Ran(sequence, tuple(final))
 
 
 def _at(x: Symbol, order: Symbol) -> Symbol:
     """x (batch, steps, features) with the steps in another order, (batch, steps)."""
-    index = emit("Expand", emit("Unsqueeze", order, integers([2])), emit("Shape", x))
+    index = emit("Expand", unsqueezed(order, 2), emit("Shape", x))
     return emit("GatherElements", x, index, axis=1)
 
 
@@ -251,7 +247,7 @@ def _run_both(spec: Spec, cells: Sequence[Cell], x: Symbol, states: Sequence[Hel
     layer = spec.once(lambda: RecurrentLayer(f"{spec.name}.cells", cells), "both")
     count = cells[0].kind.states
     given = [
-        emit("Concat", *(emit("Unsqueeze", states[at + half].plain, integers([0])) for half in (0, count)), axis=0)
+        emit("Concat", *(unsqueezed(states[at + half].plain, 0) for half in (0, count)), axis=0)
         for at in range(count if states else 0)
     ]
     y, *last = layer.run(emit("Transpose", x, perm=[1, 0, 2]), None, given)
@@ -259,7 +255,7 @@ def _run_both(spec: Spec, cells: Sequence[Cell], x: Symbol, states: Sequence[Hel
     ends = [emit_all("Split", each, outputs=2, axis=0, num_outputs=2) for each in last]
 
     def flat(value: Symbol) -> Symbol:
-        return emit("Squeeze", value, integers([0]))
+        return squeezed(value, 0)
 
     return tuple(Ran(flat(steps[at]), tuple(flat(each[at]) for each in ends)) for at in (0, 1))  # type: ignore[return-value]
 

@@ -18,8 +18,7 @@ from portable_nn.converters.keras.spec import (
     to_last,
 )
 from portable_nn.layers.layer import OperatorLayer
-from portable_nn.operators import emit, integers
-from portable_nn.operators.symbols import sizes
+from portable_nn.operators import emit, integers, sizes, unsqueezed
 
 Pairs = list[tuple[int, int]]
 
@@ -121,6 +120,6 @@ def repeat_vector(spec: Spec, x: Held) -> Held:
     steps = spec.whole("n")
     if x.rank != 2:
         spec.refuse(f"it needs 2 axes, and its input has {x.rank}")
-    lifted = emit("Unsqueeze", x.plain, integers([1]))
+    lifted = unsqueezed(x.plain, 1)
     shape = emit("Concat", sizes(x.plain, [0]), integers([steps]), sizes(x.plain, [1]), axis=0)
     return Held(spec.once(lambda: OperatorLayer("Expand", "expand", spec.name)).emit("Expand", lifted, shape))

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from portable_nn.converters.source.c_operators.use import FLOATS, CUse, bracketed, literal, loops
-from portable_nn.core.dims import product, total
+from portable_nn.core.dims import total
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators.layout.movement import cuts_of
 from portable_nn.operators.layout.padding import known_pads
@@ -54,7 +54,7 @@ def concat(use: CUse) -> None:
         shape, start = type.shape, use.size(total(before))
 
         def statement(i: Sequence[str], name: str = name, shape: Shape = shape, start: str = start) -> str:
-            moved = [f"({start} + {each})" if place == axis and start != "0" else each for place, each in enumerate(i)]
+            moved = [_affine(start, 1, each) if place == axis else each for place, each in enumerate(i)]
             return f"{use.y[0]}[{_placed(use, out, moved)}] = {name}[{use.place(shape, i)}];"
 
         use.over(shape, statement)
@@ -62,15 +62,7 @@ def concat(use: CUse) -> None:
 
 
 def _placed(use: CUse, shape: Shape, indices: Sequence[str]) -> str:
-    """As ``place``, where an index of an axis of size 1 counts as well."""
-    terms = [
-        index
-        if product(shape[axis + 1 :]) == 1
-        else f"{bracketed(index)} * {bracketed(use.size(product(shape[axis + 1 :])))}"
-        for axis, index in enumerate(indices)
-        if index != "0"
-    ]
-    return " + ".join(terms) or "0"
+    return use.place(shape, indices, broadcasts=False)
 
 
 def split(use: CUse) -> None:
@@ -83,7 +75,7 @@ def split(use: CUse) -> None:
             continue
 
         def statement(i: Sequence[str], name: str = name, out: Shape = result.shape, start: str = start) -> str:
-            moved = [f"({start} + {each})" if place == axis and start != "0" else each for place, each in enumerate(i)]
+            moved = [_affine(start, 1, each) if place == axis else each for place, each in enumerate(i)]
             return f"{name}[{use.place(out, i)}] = {use.x[0]}[{_placed(use, shape, moved)}];"
 
         use.over(result.shape, statement)

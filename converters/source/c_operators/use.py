@@ -115,13 +115,13 @@ class CUse(OperatorContext):
         names = [f"i{axis}" for axis in range(len(shape))]
         self.lines += loops([(name, self.size(dim)) for name, dim in zip(names, shape, strict=True)], write(names))
 
-    def place(self, shape: Shape, indices: Sequence[str]) -> str:
-        """The place of an element in an array of ``shape``, which broadcasts against the axes of ``indices``."""
+    def place(self, shape: Shape, indices: Sequence[str], *, broadcasts: bool = True) -> str:
+        """The place of an element in an array of ``shape``, which ``broadcasts`` against the axes of ``indices``."""
         terms = list[str]()
         for axis, dim in enumerate(shape):
             index = indices[len(indices) - len(shape) + axis]
             stride = product(shape[axis + 1 :])
-            if dim != 1 and index != "0":
+            if (dim != 1 or not broadcasts) and index != "0":
                 terms.append(index if stride == 1 else f"{bracketed(index)} * {bracketed(self.size(stride))}")
         return " + ".join(terms) or "0"
 

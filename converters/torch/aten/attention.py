@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from portable_nn.converters.torch.aten.normalization import dropped
-from portable_nn.converters.torch.aten.rows import Use, row, scalar, size_along, swapped, unsqueezed
-from portable_nn.operators import Symbol, cast, constant, emit, integers, plain_float
-from portable_nn.operators.symbols import count_up
+from portable_nn.converters.torch.aten.rows import Use, row, scalar, size_along, swapped
+from portable_nn.operators import Symbol, cast, constant, count_up, emit, integers, plain_float, unsqueezed
 
 
 @row("scaled_dot_product_attention")

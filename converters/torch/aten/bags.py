@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced, squeezed, unsqueezed
-from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
-from portable_nn.operators.symbols import count_up
+from portable_nn.converters.torch.aten.rows import Use, filled, row, size_along, sliced
+from portable_nn.operators import Array, Symbol, cast, constant, count_up, emit, integers, sizes, squeezed, unsqueezed
 
 _SUM, _MEAN, _MAX = range(3)
 """The modes, as PyTorch counts them."""

@@ -20,11 +20,10 @@ from portable_nn.converters.torch.aten.rows import (
     size_along,
     sliced,
     transposed,
-    unsqueezed,
 )
 from portable_nn.core.dims import broadcast
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, integers, sizes
+from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, integers, sizes, unsqueezed
 
 
 @row("index.Tensor", "_unsafe_index.Tensor")

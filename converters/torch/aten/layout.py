@@ -16,15 +16,13 @@ from portable_nn.converters.torch.aten.rows import (
     shape_of,
     size_along,
     sliced,
-    squeezed,
     swapped,
     transposed,
-    unsqueezed,
     vector,
 )
 from portable_nn.core.graph import INTERNAL
 from portable_nn.layers.resizing import PixelUnshuffle
-from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers, squeezed, unsqueezed
 
 END = sys.maxsize
 """An end beyond that of every axis."""

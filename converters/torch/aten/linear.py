@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from portable_nn.converters.torch.aten.rows import Use, batched, each, row, swapped, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, batched, each, row, swapped
 from portable_nn.layers.convolution import spatial_attributes
-from portable_nn.operators import Leaf, Symbol, constant, emit
+from portable_nn.operators import Leaf, Symbol, constant, emit, unsqueezed
 from portable_nn.sizes.operation import conv, convt
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from portable_nn.converters.torch.aten.rows import Use, row, squeezed, unsqueezed
-from portable_nn.operators import Symbol, emit
+from portable_nn.converters.torch.aten.rows import Use, row
+from portable_nn.operators import Symbol, emit, squeezed, unsqueezed
 
 _REDUCTIONS: Final = ("none", "mean", "sum")
 """Their names by PyTorch's numbers."""

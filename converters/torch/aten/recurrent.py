@@ -9,9 +9,9 @@ import numpy as np
 
 from portable_nn.converters.layers.gates import OPERATORS, TORCH
 from portable_nn.converters.torch.aten.normalization import dropped
-from portable_nn.converters.torch.aten.rows import Use, filled, row, shape_of, size_along, sliced, squeezed, unsqueezed
+from portable_nn.converters.torch.aten.rows import Use, filled, row, shape_of, size_along, sliced
 from portable_nn.core.graph import Dim
-from portable_nn.operators import Array, Symbol, cast, emit, emit_all, integers
+from portable_nn.operators import Array, Symbol, cast, emit, emit_all, integers, squeezed, unsqueezed
 
 
 def _ordered(order: Sequence[int], weight: Symbol) -> Symbol:

@@ -19,12 +19,10 @@ from portable_nn.converters.torch.aten.rows import (
     row,
     size_along,
     sliced,
-    squeezed,
     swapped,
-    unsqueezed,
     vector,
 )
-from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
+from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers, squeezed, unsqueezed
 
 
 @row(mean="ReduceMean", sum="ReduceSum", prod="ReduceProd", logsumexp="ReduceLogSumExp")

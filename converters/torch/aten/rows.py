@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError, refuse
 from portable_nn.core.graph import Dim
-from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes
+from portable_nn.operators import Array, Symbol, cast, constant, emit, integers, sizes, squeezed, unsqueezed
 
 Size: TypeAlias = int | Symbol
 """A size: a number, or a symbol (1,) of int64."""
@@ -138,7 +138,7 @@ def vector(each: Iterable[Size]) -> Symbol:
     parts: list[Symbol | list[int]] = []
     for size in each:
         if isinstance(size, Symbol):
-            parts.append(size if size.shape else emit("Unsqueeze", size, integers([0])))
+            parts.append(size if size.shape else unsqueezed(size, 0))
         elif parts and isinstance(parts[-1], list):
             parts[-1].append(size)
         else:
@@ -201,21 +201,11 @@ def shape_of(x: Symbol) -> list[Size]:
     return [size_along(x, axis) for axis in range(len(x.shape))]
 
 
-def squeezed(x: Symbol, axis: int) -> Symbol:
-    """``x`` without an axis of size 1."""
-    return emit("Squeeze", x, integers([axis]))
-
-
 def batched(x: Symbol, axes: int, operator: str, *others: Symbol | None, **options: Any) -> Symbol:
     """The node for an input with so many axes behind the channels; of one example, with a batch for the time being."""
     if len(x.shape) == axes + 2:
         return emit(operator, x, *others, **options)
     return squeezed(emit(operator, unsqueezed(x, 0), *others, **options), 0)
-
-
-def unsqueezed(x: Symbol, *axes: int) -> Symbol:
-    """``x`` with new axes of size 1."""
-    return emit("Unsqueeze", x, integers(axes)) if axes else x
 
 
 def transposed(x: Symbol, perm: Sequence[int]) -> Symbol:

@@ -18,15 +18,12 @@ from portable_nn.converters.torch.aten.rows import (
     scalar,
     size_along,
     sliced,
-    squeezed,
     swapped,
-    unsqueezed,
     vector,
 )
 from portable_nn.layers.convolution import spatial_attributes
 from portable_nn.layers.resizing import Upsample
-from portable_nn.operators import Symbol, cast, constant, emit, emit_all, integers
-from portable_nn.operators.symbols import count_up
+from portable_nn.operators import Symbol, cast, constant, count_up, emit, emit_all, integers, squeezed, unsqueezed
 from portable_nn.sizes.operation import pool
 
 _POOLS = ("max_pool1d", "max_pool2d", "max_pool3d")
