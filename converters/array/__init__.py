@@ -64,7 +64,7 @@ FORMULAS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
 def cumulated(
     combine: Callable[[Symbol, Symbol], Symbol], x: Symbol, axis: int, size: int, *, reverse: bool = False
 ) -> Symbol:
-    """What a function of two makes of all entries so far along an axis.
+    """All entries so far along an axis, combined by a function of two.
 
     In steps of 1, 2, 4, …: each entry with that so far before it, which has all of its own before it.
     """

@@ -166,16 +166,22 @@ def _largest(x: Symbol, axis: int, windows: Sequence[tuple[int, int]]) -> Symbol
     return emit("Concat", *parts, axis=axis)
 
 
+def _wanted(use: Use, sizes: Sequence[Any], output_size: Any) -> list[Any]:
+    """The new sizes, which are the old ones where they are not said."""
+    wanted = [size if new is None else new for size, new in zip(sizes, each(output_size, len(sizes)), strict=True)]
+    if not all(isinstance(new, int) for new in wanted):
+        use.refuse("a new size that is open")
+    return wanted
+
+
 Along: TypeAlias = Callable[[Symbol, int, Sequence[tuple[int, int]]], Symbol]
 
 
 def _adaptive(use: Use, x: Symbol, output_size: Any, kind: str, along: Along) -> Symbol:
     """All cells; equal windows; or, where the windows differ, one axis after the other."""
     axes = _axes(use)
-    sizes = x.shape[-axes:]
-    wanted = [size if new is None else new for size, new in zip(sizes, each(output_size, axes), strict=True)]
-    if not all(isinstance(new, int) for new in wanted):
-        use.refuse("a new size that is open")
+    sizes: Sequence[Any] = x.shape[-axes:]
+    wanted = _wanted(use, sizes, output_size)
     if all(new == 1 for new in wanted) and len(x.shape) == axes + 2:
         return emit(f"Global{kind}Pool", x)
     if all(new == 1 for new in wanted):
