@@ -26,7 +26,7 @@ from portable_nn.converters.array import (
 )
 from portable_nn.converters.array.use import ArrayUse, Row
 from portable_nn.core.errors import RefusalError
-from portable_nn.operators import InvalidNode, Symbol, emit, integers
+from portable_nn.operators import InvalidNode, Symbol, constant, emit, integers
 
 ROWS: Final[Mapping[str, Row]] = dict(
     **products.ROWS,
@@ -59,6 +59,20 @@ FORMULAS: Final[Mapping[str, Callable[[Symbol], Symbol]]] = {
     "square": lambda x: x * x,
 }
 """The functions of an array alone, by their names in other libraries, that are several operators."""
+
+
+def angle(y: Symbol, x: Symbol) -> Symbol:
+    """atan2: the angle of the point (x, y), by the arc tangent of the smaller coordinate divided by the larger.
+
+    So nothing is lost in a difference, and all slopes are finite.
+    """
+    zero, half = constant(0, x.dtype), constant(math.pi / 2, x.dtype)
+    side = emit("Where", emit("Less", y, zero), -half, half)
+    steep, left = emit("Less", emit("Abs", x), emit("Abs", y)), emit("Less", x, zero)
+    larger = emit("Where", steep, y, x)
+    ratio = emit("Where", steep, x, y) / emit("Where", emit("Equal", larger, zero), constant(1, x.dtype), larger)
+    flat = emit("Atan", ratio)
+    return emit("Where", steep, side - flat, flat + emit("Where", left, side * 2, zero))
 
 
 def cumulated(

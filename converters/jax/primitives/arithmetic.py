@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from portable_nn.converters.array import ELEMENTARY, FORMULAS
+from portable_nn.converters.array import ELEMENTARY, FORMULAS, angle
 from portable_nn.converters.jax.primitives.table import Call, Held, elementwise, row
 from portable_nn.core.graph import INTERNAL, Tensor
 from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, cast, constant, emit
@@ -15,16 +15,6 @@ from portable_nn.operators import DTYPE_CODES, FLOATS, Symbol, cast, constant, e
 
 def _bits(operator: str, *x: Symbol) -> Symbol:
     return emit(operator if x[0].dtype == "bool" else f"Bitwise{operator}", *x)
-
-
-def _angle(y: Symbol, x: Symbol) -> Symbol:
-    """The angle of (x, y), of half the angle: 2·atan(y / (√(x² + y²) + x)); π on the negative half of the axis."""
-    zero = constant(0, x.dtype)
-    beside = emit("Sqrt", x * x + y * y) + x
-    flat = emit("Equal", beside, zero)
-    half = emit("Atan", emit("Div", y, emit("Where", flat, constant(1, x.dtype), beside))) * 2
-    turned = emit("Where", emit("Less", x, zero), constant(math.pi, x.dtype), zero)
-    return emit("Where", flat, turned, half)
 
 
 _OPERATORS: Final = {
@@ -37,7 +27,7 @@ _OPERATORS: Final = {
 _FUNCTIONS: Final[Mapping[str, Callable[..., Symbol]]] = {
     **{name: FORMULAS[name] for name in ("erfc", "exp2", "log1p", "rsqrt", "square")},
     **{name: partial(_bits, name.capitalize()) for name in ("and", "or", "xor", "not")},
-    "atan2": _angle,
+    "atan2": angle,
     "cbrt": lambda x: emit("Sign", x) * emit("Pow", emit("Abs", x), constant(1 / 3, x.dtype)),
     "is_finite": lambda x: emit("Not", emit("Or", emit("IsInf", x), emit("IsNaN", x))),
     "ne": lambda a, b: emit("Not", emit("Equal", a, b)),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from portable_nn.converters.array import ELEMENTARY, FORMULAS
+from portable_nn.converters.array import ELEMENTARY, FORMULAS, angle
 from portable_nn.converters.torch.aten.rows import ROWS, Use, row
 from portable_nn.operators import FLOATS, Symbol, cast, constant, emit, emit_all, integers
 
@@ -267,12 +266,7 @@ def _nan_to_num(
 
 @row("atan2")
 def _atan2(use: Use, y: Symbol, x: Symbol) -> Symbol:
-    """atan(y / x), moved by π where x < 0."""
-    y, x = use.promoted(y), use.promoted(x)
-    zero, half = constant(0, use.dtype), constant(math.pi / 2, use.dtype)
-    turn = emit("Where", emit("Less", y, zero), constant(-math.pi, use.dtype), constant(math.pi, use.dtype))
-    moved = emit("Atan", y / x) + emit("Where", emit("Less", x, zero), turn, zero)
-    return emit("Where", emit("Equal", x, zero), emit("Sign", y) * half, moved)
+    return angle(use.promoted(y), use.promoted(x))
 
 
 _OTHERS: Final = {"neg": "Neg", "reciprocal": "Reciprocal", "mish": "Mish", "selu": "Selu", "silu": "Swish"}
