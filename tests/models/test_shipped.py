@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import portable_nn as pnn
@@ -20,6 +22,13 @@ def test_every_model_has_its_files(name: str) -> None:
     assert callable(recipe_of(model))
     assert model.card.startswith(f"# {name}\n")
     assert pnn.load(model.weights).metadata["name"] == name
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_onnx_file_is_what_export_writes_of_the_weight_file(name: str, tmp_path: Path) -> None:
+    model = find_model(name)
+    pnn.export_onnx(pnn.load(model.weights), tmp_path / "new.onnx", verify=False)
+    assert (tmp_path / "new.onnx").read_bytes() == model.onnx.read_bytes()
 
 
 def test_digits_is_the_better_of_the_two_for_digits() -> None:
