@@ -273,15 +273,15 @@ def _read(sources: list[Path], given: dict[str, Any]) -> Imported:
     named = Path("wih.npy") if len(sources) > 1 or path.is_dir() else path
     is_own = path.is_file() and has_manifest(path)
     loads = None if is_own or "into" not in given else loader_of(named)
+    found = loads or reader_of(named)
+    if found is None:
+        hint = HINTS.get(path.suffix.lower(), f". If it holds weights, {ARRAYS}")
+        raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
     if "into" in given:
         given["into"] = open_network(given["into"])
         if loads is None:
             check_options(import_weights, "models that are read into another", given, FLAGS)
             return import_weights(open_network(path), **given)
-    found = loads or reader_of(named)
-    if found is None:
-        hint = HINTS.get(path.suffix.lower(), f". If it holds weights, {ARRAYS}")
-        raise UsageError(f"{path}: the name of a file to import ends in {either(endings())}{hint}")
     if is_own:
         raise UsageError(f"{path}: is a weight file of portable-nn: portable-nn convert writes it in another format")
     origin, read = found
