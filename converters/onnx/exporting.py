@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypedDict
@@ -22,6 +23,7 @@ from onnx import ModelProto
 
 from portable_nn.converters.conversion import Written, check_proof
 from portable_nn.converters.onnx.adapting import adapted, outside, with_steps
+from portable_nn.converters.onnx.importing import proved
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none, atomic_write, is_new, must_be_new, remove
 from portable_nn.core.errors import FileError, UnsupportedError, UsageError
@@ -33,18 +35,20 @@ from portable_nn.core.tolerances import ATOL, RTOL
 from portable_nn.engines.recording import read_recorded
 from portable_nn.format.manifest import encode, normalised
 from portable_nn.format.meaning import Column, columns_of
+from portable_nn.format.packed import stored
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
 from portable_nn.onnx.columns import as_row, by_column, obstacle, renaming
 from portable_nn.onnx.opsets.support import opset_of
 from portable_nn.onnx.remarks.documentation import attach
 from portable_nn.onnx.remarks.dropped import dropped_by_export
-from portable_nn.onnx.storage.external import IN_PLACE, locations, regions, write_data
-from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_model
+from portable_nn.onnx.storage.external import IN_PLACE, locations
+from portable_nn.onnx.storage.files import MAX_BYTES, opening_model, write_data, write_model
 from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, DOC, LABELS, MANIFEST, added_entries, documented
 from portable_nn.onnx.verification.words import compare_words
 from portable_nn.onnx.verify import Difference, Proof, Tolerance, compare
-from portable_nn.onnx.writing import size_of, to_model
+from portable_nn.onnx.writing import parameters_at, size_of, to_model
+from portable_nn.operators.narrow import FLOAT4
 
 MARGIN: Final = 64 * 2**20
 """Bytes that a model may take beside its parameters."""
@@ -129,7 +133,7 @@ def export_onnx(
         network: the network.
         path: the file to write.
         opset: the version of the standard operators, 13 to 25; by default the lowest from 17 up that can hold the
-            network.
+            network, with weights of 8 bits and fewer in the types that they have in files, which onnxruntime can run.
         verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes, before writing.
         atol: the absolute tolerance of that comparison.
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.
@@ -235,7 +239,7 @@ def write_onnx(
     doc = documented(network.metadata.get(DOC, ""), network.inputs, network.outputs, by_column=columns)
     if not isinstance(external_data, bool):
         most = MAX_BYTES - MARGIN if external_data is None else min(external_data, MAX_BYTES - MARGIN)
-        external_data = size_of(network.graph.parameters) > most
+        external_data = size_of(map(stored, parameters_at(network.graph, opset))) > most
     folder, target = Path(path).parent, Path(path)
     location = f"{target.stem}-{properties[DIGEST][:16]}.data" if external_data else None
     options: dict[str, Any] = {"opset": opset, "metadata": properties, "doc": doc, "portable": portable}
@@ -249,7 +253,7 @@ def write_onnx(
         if location:  # Its name holds the digest of the network: an earlier model keeps its own until it is replaced.
             if is_new(path):
                 must_be_new(folder / location)
-            write_data(folder / location, network.parameters, regions(network.graph.parameters))
+            write_data(folder / location, model, parameters)
         with atomic_write(path) as file:
             count = write_model(model, parameters, file)
             file.flush()
@@ -275,7 +279,10 @@ def _compared(network: Network, written: ModelProto, where: str, place: Path, is
     """The comparison of a network with the model in the file ``place``; its weights may be in a file apart."""
     bare = as_row(written)
     source = None if is_apart or bare is not written else place
-    found = compare(network.graph, network.parameters, bare, where, source=source, folder=place.parent, **options)
+    options |= {"source": source, "folder": place.parent, "unread": False}
+    compared = partial(compare, network.graph, network.parameters.arrays, **options)
+    lacks_kernels = FLOAT4 in {each.data_type for each in bare.graph.initializer}
+    found = proved(network, bare, where, compared) if lacks_kernels else compared(bare, where)
     if bare is not written:
         options = {name: options[name] for name in ("tolerance", "seed")}
         compare_words(place, bare, columns_of(network.inputs), where, **options)

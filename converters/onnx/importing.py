@@ -199,7 +199,7 @@ def _compared(
     path, folder = opened.path if opened and in_place else None, opened.path.resolve().parent if opened else None
     options |= {"source": path, "folder": folder, "unread": unread, "infos": network.inputs}
     compared = partial(compare, network.graph, network.parameters.arrays, **options)
-    proof = _proved(network, model, where, compared)
+    proof = proved(network, model, where, compared)
     if unread:
         assert opened
         give_back()
@@ -209,7 +209,7 @@ def _compared(
     return network, proof
 
 
-def _proved(network: Network, model: ModelProto, where: str, compared: partial[Proof]) -> Proof:
+def proved(network: Network, model: ModelProto, where: str, compared: partial[Proof]) -> Proof:
     """The proof of a network; or of its export, where onnxruntime runs that alone: at an old opset, in layout 1.
 
     Values are compared with those of the plain form of a model for one kind of processor, and outputs with its own.

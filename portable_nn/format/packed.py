@@ -18,6 +18,7 @@ from portable_nn.core.graph import Parameter, Value, format_shape
 from portable_nn.core.memory import CHUNK, Bytes, aligned
 from portable_nn.core.tensors import Array
 from portable_nn.operators.narrow import E8M0, NARROW, rounded
+from portable_nn.operators.registry import DTYPE_CODES
 
 PACKED: Final = {narrow.name: code for code, narrow in NARROW.items() if narrow.bits <= 8}
 """The element types that a file packs, and the numbers that ONNX gives them."""
@@ -44,6 +45,12 @@ def _numbers(packed: str) -> Array:
 def packed_type(value: Value) -> str | UnsetType:
     """The element type that a file packs ``value`` in, if any."""
     return value.packed if isinstance(value, Parameter) else UNSET
+
+
+def element_code(value: Value) -> int:
+    """The number that ONNX gives to the element type of ``value`` in a file."""
+    packed = packed_type(value)
+    return PACKED[packed] if packed else DTYPE_CODES[value.dtype]
 
 
 def _size(value: Value, packed: str) -> int:

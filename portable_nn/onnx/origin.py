@@ -154,10 +154,10 @@ def _other(reason: str) -> tuple[State, str]:
 
 
 def _forms(manifest: Manifest, found: ModelProto, opset: int, portable: bool) -> Iterator[ModelProto]:
-    """The models that are written of a manifest, with zeros for weights; none where the opset cannot express it."""
-    zeros = {value.name: np.zeros(tuple(map(int, value.shape)), value.dtype) for value in manifest.graph.parameters}
+    """The models that are written of a manifest, with ones for weights; none where the opset cannot express it."""
+    ones = {each.name: np.broadcast_to(np.array(1, each.dtype), each.shape) for each in manifest.graph.parameters}
     try:
-        model = to_model(manifest.graph, zeros, opset=opset, location="-", portable=portable)
+        model = to_model(manifest.graph, ones, opset=opset, location="-", portable=portable)
     except UsageError:
         return
     attach(model, manifest.remarks, manifest.graph)

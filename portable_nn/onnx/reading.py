@@ -89,10 +89,10 @@ def from_model(
     Initializers become parameters, also those that are listed among the inputs: trainable if they are floats and, by
     use and name, weights (see ``roles``), unless they are running statistics or hold NaN or infinities. Constant nodes
     become parameters where they are large or an operator reads them as weights. Initializers that are small lists of
-    integers, which the shape rules must see, or settings of an operator, become Constant nodes. Nodes without a unique
-    name get one. Pads become explicit wherever the sizes are known. Functions are inlined, and so are the branches of
-    ``If`` nodes whose condition is constant. Symbolic sizes of the inputs that must be equal for nodes to fit become
-    one, and a note says so.
+    integers, which the shape rules must see, or settings of an operator, unless they are large, become Constant nodes.
+    Nodes without a unique name get one. Pads become explicit wherever the sizes are known. Functions are inlined, and
+    so are the branches of ``If`` nodes whose condition is constant. Symbolic sizes of the inputs that must be equal for
+    nodes to fit become one, and a note says so.
 
     Args:
         model: a model at an opset from 6 to 28.
@@ -300,7 +300,7 @@ def _initializers(
 
 
 def settings_of(graph: GraphProto, arrays: NamedArrays) -> set[str]:
-    """The values that are options of operators, and small ones that options and sizes are computed from alone."""
+    """The small values that are options of operators, or that options and sizes are computed from alone."""
     found = read_as(lambda operator: operator.settings, graph)
     small = {name: array.dtype.name for name, array in arrays.items() if array.size <= LARGE}
     known, computed = {*small, f"/{TURN}"}, list[NodeProto]()
@@ -314,7 +314,7 @@ def settings_of(graph: GraphProto, arrays: NamedArrays) -> set[str]:
         codes = [HELD_DTYPES.get(each.i) for each in node.attribute if each.name == "to"]
         is_wanted = not FLOATS.issuperset(codes) or is_order(node.op_type) or not found.isdisjoint(node.output)
         found.update(name for name in node.input if is_wanted or small.get(name, "float32") not in FLOATS)
-    return {name for name in found if name not in arrays or is_finite(arrays[name])}
+    return {name for name in found if name not in arrays or (arrays[name].size <= LARGE and is_finite(arrays[name]))}
 
 
 def _elements(proto: TensorProto, where: str, what: str = "", *, whole: bool) -> Array:
@@ -335,8 +335,8 @@ def _own(array: Array) -> Array:
 
 
 def _roles(uses: GraphProto, arrays: NamedArrays, narrow: Mapping[str, int], *, whole: bool) -> dict[str, Role]:
-    """The roles of the arrays that could train: finite floats of more than 8 bits that are no running statistics."""
-    kept = {*read_as(lambda operator: operator.state.values(), uses)}
+    """The roles of the arrays that could train: finite floats of more than 8 bits that are no statistics or options."""
+    kept = {*read_as(lambda operator: (*operator.state.values(), *operator.settings), uses)}
     kept.update(name for name, code in narrow.items() if NARROW[code].bits <= 8)
     floats = {name: array for name, array in arrays.items() if array.dtype.name in FLOATS and name not in kept}
     return roles_of(uses, {name: array for name, array in floats.items() if not whole or is_finite(array)})

@@ -13,6 +13,9 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from portable_nn.core.bounded import OvertimeError, bounded
 from portable_nn.core.dims import apart
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
@@ -212,7 +215,12 @@ def _opset_of(graph: Graph) -> int | None:
 def model_bytes(graph: Graph, parameters: NamedArrays) -> bytes:
     """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
     check_claims(graph)
-    return to_bytes(to_model(graph, parameters, opset=_opset_of(graph), portable=False))
+    return to_bytes(to_model(_held(graph), parameters, opset=_opset_of(graph), portable=False))
+
+
+def _held(graph: Graph) -> Graph:
+    """``graph`` without packed parameters: of those, onnxruntime would round what it multiplies them with."""
+    return replace(graph, parameters=tuple(replace(each, packed=UNSET) for each in graph.parameters))
 
 
 _WEIGHTS: Final = "weights"
@@ -223,6 +231,7 @@ def session_of(graph: Graph, parameters: NamedArrays, *, provider: str = OnnxRun
     """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
     if size_of(graph.parameters) > IN_MODEL:
         check_claims(graph)
+        graph = _held(graph)
         apart = {name: parameters[name] for name in regions(graph.parameters)}
         copies = {name: aligned_copy(array, array.dtype.name) for name, array in apart.items()}
         model = to_bytes(to_model(graph, parameters, opset=_opset_of(graph), portable=False, location=_WEIGHTS))

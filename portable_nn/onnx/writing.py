@@ -11,19 +11,22 @@ from typing import Final
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from msgspec import UNSET
 from msgspec.structs import replace
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from portable_nn.core.errors import UsageError
-from portable_nn.core.graph import OPSET, Graph, Node, Value, bodies, own_inputs
+from portable_nn.core.graph import OPSET, Graph, Node, Parameter, Value, bodies, own_inputs
 from portable_nn.core.tensors import ITEM_SIZES, NamedArrays
 from portable_nn.core.version import __version__
+from portable_nn.format.packed import PACKED, element_code, stored
 from portable_nn.onnx.opsets.standard import domain_versions, signature
-from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, Written, to_opset
+from portable_nn.onnx.opsets.translation import OLDEST_WRITTEN, Written, packed_at, to_opset
 from portable_nn.onnx.storage.external import IN_PLACE, reference, regions
 from portable_nn.onnx.storage.files import MAX_BYTES
 from portable_nn.onnx.storage.tensors import to_attribute, to_tensor
 from portable_nn.operators import DTYPE_CODES, Types, infer
+from portable_nn.operators.narrow import FLOAT4, NARROW
 from portable_nn.operators.opaque.nodes import is_opaque, proto_of
 from portable_nn.rewrites.distinct import distinct
 from portable_nn.rewrites.program import Names
@@ -53,8 +56,8 @@ def to_model(
     Args:
         graph: what to write, without operators of the package's own domain.
         parameters: the values of its parameters, which become initializers.
-        opset: 13 to 25, by default the lowest from 17 up that can express the graph; the IR version is the lowest that
-            goes with it.
+        opset: 13 to 25, by default the lowest from 17 up that can express the graph, with packed parameters as they
+            are; the IR version is the lowest that goes with it.
         metadata: the model's ``metadata_props``, written in the order of their keys.
         doc: the model's ``doc_string``.
         portable: whether nodes that some runtimes lack or misunderstand are written as others that all of them have.
@@ -66,14 +69,15 @@ def to_model(
             listed, with the lowest opset that can. Parameters of more than 2 GiB without a ``location``.
         GraphError: the graph is not consistent.
     """
-    apart = regions(graph.parameters) if location else {}
     _check_opset(opset)
-    inside = (value for value in graph.parameters if value.name not in apart or location == IN_PLACE)
-    if (size := size_of(inside)) > MAX_BYTES:
-        raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
     types = infer(graph).types
     outputs = [Value(name, types[name].dtype, types[name].shape) for name in graph.outputs]
     nodes, opset = _at_opset(graph, types, opset, portable)
+    values = parameters_at(graph, opset)
+    apart = regions(values) if location else {}
+    inside = (stored(value) for value in values if value.name not in apart or location == IN_PLACE)
+    if (size := size_of(inside)) > MAX_BYTES:
+        raise UsageError(f"the parameters have {size} bytes; an ONNX file holds at most {MAX_BYTES}")
     opsets = list(starmap(helper.make_opsetid, ({"": opset} | domain_versions(graph)).items()))
     model = ModelProto(
         ir_version=helper.find_min_ir_version_for(opsets, ignore_unknown=True),
@@ -87,10 +91,10 @@ def to_model(
     proto.node.extend(_to_node(node, opset, names) for node in distinct(nodes, names))
     proto.input.extend(map(_to_value, graph.inputs))
     proto.output.extend(map(_to_value, outputs))
-    for value in graph.parameters:
-        found = apart.get(value.name)
-        to = reference(value, location or "", found) if found else to_tensor(value.name, parameters[value.name])
-        proto.initializer.append(to)
+    for value in values:
+        name, found = value.name, apart.get(value.name)
+        tensor = reference(value, location or "", found) if found else None
+        proto.initializer.append(tensor or to_tensor(name, parameters[name], element_code(value)))
     if doc:
         model.doc_string = doc
     helper.set_model_props(model, dict(sorted(metadata.items())))
@@ -106,16 +110,31 @@ def _check_opset(opset: int | None) -> None:
 
 
 def _at_opset(graph: Graph, types: Types, opset: int | None, portable: bool) -> tuple[list[Node], int]:
-    """The nodes at an opset, by default the lowest from ``COMMON`` up that can express them."""
+    """The nodes at an opset, by default the lowest from ``COMMON`` up that can express them.
+
+    It has the types of packed parameters as well, but for the one that onnxruntime has no kernels for.
+    """
+
+    def written(opset: int) -> tuple[list[Node], int]:
+        return to_opset(graph, types, opset, portable=portable, packed=packed_at(graph, opset)), opset
+
     if opset is not None:
-        return to_opset(graph, types, opset, portable=portable), opset
+        return written(opset)
+    codes = {PACKED[each] for each in packed_at(graph, OPSET).values()} - {FLOAT4}
+    first = max([COMMON, *(NARROW[code].since for code in codes)])
     try:
-        return to_opset(graph, types, COMMON, portable=portable), COMMON
+        return written(first)
     except UsageError:
-        for each in range(COMMON + 1, OPSET + 1):
+        for each in (*range(first + 1, OPSET + 1), *range(COMMON, first)):
             with suppress(UsageError):
-                return to_opset(graph, types, each, portable=portable), each
+                return written(each)
         raise
+
+
+def parameters_at(graph: Graph, opset: int | None) -> list[Parameter]:
+    """The parameters of ``graph`` as a model at ``opset`` has them: packed where it has their types."""
+    packed = packed_at(graph, opset or OPSET)
+    return [replace(each, packed=packed.get(each.name, UNSET)) for each in graph.parameters]
 
 
 def to_bytes(message: ModelProto | NodeProto | TensorProto | ValueInfoProto) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from portable_nn.core.errors import Fault, GraphError
@@ -14,13 +15,15 @@ from portable_nn.rewrites.program import Names
 class Scope(NamedTuple):
     """The context of a node: the types of all values before it, new names, and the names that any node reads.
 
-    ``portable`` where nodes are written in the form that all runtimes take.
+    ``portable`` where nodes are written in the form that all runtimes take. ``packed`` has the element types of values
+    that a file packs.
     """
 
     types: MutableMapping[str, Type]
     names: Names
     read: Collection[str]
     portable: bool = False
+    packed: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def of(cls, graph: Graph, types: Types | None = None, *, portable: bool = False) -> Scope:

@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from msgspec import UNSET
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import read_onnx
@@ -181,7 +182,8 @@ def test_what_is_bfloat16_trains_and_what_is_of_8_bits_does_not() -> None:
     assert any(note.startswith("compared with what is written of it") for note in proof.notes)
     for given, weight in ((BLOCKS, "w_q"), (FEW, "w_q")):
         network, _, notes = read_onnx(given)
-        assert [(each.name, each.trainable) for each in network.graph.parameters] == [(weight, False)]
+        assert {each.name: each.trainable for each in network.graph.parameters}[weight] is False
+        assert not any(each.trainable for each in network.graph.parameters)
         assert any("1 tensor of weights is quantised" in note and "dequantize()" in note for note in notes)
 
 
@@ -207,6 +209,111 @@ def test_weights_of_8_bits_and_fewer_stay_as_they_are_stored(code: int, tmp_path
     for packed, other in {NARROW[code].name: body, **floats}.items():
         assert [each.packed for each in other.graph.parameters] == [packed]
         other.save(tmp_path / "other.npz")
+
+
+def codes(code: int, shape: tuple[int, ...]) -> Array:
+    """Elements of a type at random, among its numbers up to 500."""
+    bits = np.arange(2 ** NARROW[code].bits, dtype=np.uint8)
+    own = bits.view(NAMES[code]) if NARROW[code].bits == 8 else of(code, bits) if code != 23 else of(code, bits / 2 - 4)
+    return RNG.choice(own[np.abs(own.astype(np.float32)) <= 500], shape)
+
+
+def reading(kind: str, code: int) -> tuple[list[NodeProto], dict[str, Any]]:
+    """Nodes that make floats of a weight ``q``, (16, 320), and what else they read."""
+    scale, zeros = RNG.uniform(0.5, 2, (4, 320)).astype(np.float32), np.zeros if NARROW[code].is_float else np.ones
+    match kind:
+        case "a scale":
+            return [node("DequantizeLinear", "q s", "w")], {"s": np.float32(0.5)}
+        case "blocks with zero points":
+            options = {"axis": 0, "block_size": 4}
+            return [node("DequantizeLinear", "q s z", "w", **options)], {"s": scale, "z": of(code, zeros((4, 320)))}
+        case "columns with zero points":
+            return [node("DequantizeLinear", "q s z", "w")], {"s": scale[0], "z": of(code, zeros(320))}
+        case "a cast":
+            return [node("Cast", "q", "w", to=FLOAT)], {}
+        case _:
+            nodes = [node("Cast", "q", "c", to=FLOAT), node("Reshape", "q like", "r"), node("Cast", "r", "f", to=FLOAT)]
+            return [*nodes, node("Add", "c f", "w")], {"like": np.array([16, 320])}
+
+
+SINCE = (
+    {23: 23, 24: 24} | dict.fromkeys((17, 18, 19, 20), 19) | dict.fromkeys((21, 22), 21) | dict.fromkeys((25, 26), 25)
+)
+"""The first opsets of the types, as its operators' documentation has them."""
+
+KINDS = ["a scale", "blocks with zero points", "columns with zero points", "a cast", "a reshape as well"]
+READ = [(code, kind) for code in SINCE for kind in KINDS if code != 24 or kind == "a cast"]
+"""What reads weights of which type: DequantizeLinear has no float8e8m0, nor has onnxruntime's Reshape."""
+
+
+@pytest.mark.parametrize("opset", [None, 13, 19, 20, 21, 23, 24, 25], ids=str)
+@pytest.mark.parametrize(("code", "kind"), READ, ids=str)
+def test_export_keeps_the_type_of_a_weight_where_the_opset_has_it(
+    code: int, kind: str, opset: int | None, tmp_path: Path
+) -> None:
+    weight, path = codes(code, (16, 320)), tmp_path / "again.onnx"
+    nodes, others = reading(kind, code)
+    network = pnn.import_onnx(model([*nodes, node("MatMul", "x w", "y")], {"q": weight, **others}, opset=25))
+    digest, y = network.save(tmp_path / "a.npz"), network.predict(X)
+    report = pnn.export_onnx(network, path, opset=opset)
+    written = onnx.load(path)
+    onnx.checker.check_model(written, full_check=True)
+    stored, given = {each.name: each for each in written.graph.initializer}, numpy_helper.from_array(weight)
+    is_kept = SINCE[code] <= (opset or (25 if code != 23 else 17))  # onnxruntime has no kernel for floats of 4 bits.
+    assert ("weights in wider types" in " ".join(report.notes)) is not is_kept
+    if is_kept:
+        assert (stored["q"].data_type, stored["q"].raw_data) == (code, given.raw_data)
+        assert {each.data_type for name, each in stored.items() if name == "z"} <= {code}
+        assert report.bytes < len(given.raw_data) + 8 * 4 * 320 + 5000
+    if opset is None or opset >= 19:  # onnx's reference evaluator has no older DequantizeLinear.
+        np.testing.assert_allclose(ReferenceEvaluator(written).run(None, {"x": X})[0], y, rtol=1e-4, atol=1e-2)
+    if code != 23 or not is_kept:
+        options = onnxruntime.SessionOptions()  # It would round what it multiplies with whole numbers to whole ones.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(path, options)
+        np.testing.assert_allclose(session.run(None, {"x": X})[0], y, rtol=1e-4, atol=1e-2)
+    assert pnn.import_onnx(path).save(tmp_path / "b.npz") == digest
+    del written.metadata_props[:]
+    with pytest.warns(EditedWarning):
+        bare = pnn.import_onnx(written)
+    np.testing.assert_array_equal(bare.predict(X), y)
+    assert [each.packed for each in bare.graph.parameters if each.name == "q"] == [
+        NARROW[code].name if is_kept else UNSET
+    ]
+
+
+def test_a_body_reads_a_weight_of_8_bits_behind_a_cast(tmp_path: Path) -> None:
+    def branch(name: str, *nodes: NodeProto) -> onnx.GraphProto:
+        return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(nodes[-1].output[0], FLOAT, None)])
+
+    branches = {
+        "then_branch": branch("then", node("DequantizeLinear", "w s", "f"), node("MatMul", "x f", "a")),
+        "else_branch": branch("else", node("Cast", "w", "g", to=FLOAT), node("MatMul", "x g", "b")),
+    }
+    nodes = [
+        node("ReduceSum", "x", "sum", keepdims=0), node("Greater", "sum zero", "c"), node("If", "c", "y", **branches)
+    ]  # fmt: skip
+    given = model(nodes, {"w": Q8, "s": SCALE, "zero": np.float32(0)})
+    network = pnn.import_onnx(given)
+    pnn.export_onnx(network, tmp_path / "again.onnx")
+    written = onnx.load(tmp_path / "again.onnx")
+    assert {each.name: each.data_type for each in written.graph.initializer}["w"] == FLOAT8
+    for x in (np.abs(X), -np.abs(X)):
+        [wanted] = onnxruntime.InferenceSession(given.SerializeToString()).run(None, {"x": x})
+        [found] = onnxruntime.InferenceSession(tmp_path / "again.onnx").run(None, {"x": x})
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(network.predict(x), wanted, rtol=1e-5, atol=1e-3)
+
+
+def test_weights_of_4_bits_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
+    network, path = pnn.import_onnx(BLOCKS), tmp_path / "apart.onnx"
+    report = pnn.export_onnx(network, path, external_data=True)
+    assert report.data
+    written = onnx.load(path)
+    for name, array in (("w_q", Q4), ("w_s", S4)):
+        [found] = [each for each in written.graph.initializer if each.name == name]
+        np.testing.assert_array_equal(numpy_helper.to_array(found), array)
+    np.testing.assert_array_equal(pnn.import_onnx(path).predict(X), network.predict(X))
 
 
 @pytest.mark.parametrize("code", [17, 23], ids=NAMES.get)

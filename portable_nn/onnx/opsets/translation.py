@@ -8,14 +8,16 @@ onnxruntime cannot run as the ``substitute`` of its operator.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
-from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Value, bodies, links, own_inputs
+from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Value, bodies, links, own_inputs, trimmed
+from portable_nn.format.packed import PACKED
 from portable_nn.onnx.opsets.control import control
 from portable_nn.onnx.opsets.explicit_pads import explicit, numbered
 from portable_nn.onnx.opsets.folding import Folder
@@ -51,7 +53,7 @@ OLDEST_WRITTEN: Final = 13
 _TYPE_NAMES: Final = {"float32": "float", "float64": "double"}
 
 
-def _complaints(node: Node, opset: int, types: Types) -> Iterator[str]:
+def _complaints(node: Node, opset: int, scope: Scope) -> Iterator[str]:
     """Why version ``opset`` of the standard cannot express ``node``."""
     known = signature(node.operator, opset)
     if known is None or node.domain:
@@ -66,21 +68,23 @@ def _complaints(node: Node, opset: int, types: Types) -> Iterator[str]:
             yield f"there is no {name} '{value}'"
     if (code := narrow_type(node)) and opset < NARROW[code].since:
         yield f"there is no element type {NARROW[code].name}"
-    yield from _input_complaints(own_inputs(node), known, types)
+    yield from _input_complaints(node, known, scope)
 
 
-def _input_complaints(inputs: Sequence[str], known: Signature, types: Types) -> Iterator[str]:
+def _input_complaints(node: Node, known: Signature, scope: Scope) -> Iterator[str]:
     """Why an operator of a version cannot have these inputs."""
+    inputs, packed = own_inputs(node), scope.packed if reads_packed(node, scope.packed) else {}
     if len(inputs) > known.most:
         yield f"there are at most {known.most} inputs, and it has {len(inputs)}"
         return
     for index, name in enumerate(inputs):
-        dtype = types[name].dtype if name in types else "int64"  # A constant that a translation has added.
+        dtype = scope.types[name].dtype if name in scope.types else "int64"  # A constant that a translation has added.
+        dtype = packed.get(name, dtype)
         if name and f"tensor({_TYPE_NAMES.get(dtype, dtype)})" not in known.inputs[min(index, len(known.inputs) - 1)]:
             yield f"there it is not defined for {dtype}"
 
 
-def _opaque_complaints(node: Node, opset: int, types: Types) -> Iterator[str]:
+def _opaque_complaints(node: Node, opset: int, scope: Scope) -> Iterator[str]:
     """Why version ``opset`` of the standard cannot express an opaque node."""
     if not is_same_at(node, opset):
         yield "there it may mean something else"
@@ -123,7 +127,7 @@ def _express(node: Node, opset: int, scope: Scope, made: list[Node]) -> list[str
             nodes = list(_in_older_form(each, opset, scope))
         except GraphError as error:  # The translation to other operators does not cover this use.
             raise RefusalError(*(fault.message for fault in error.faults)) from None
-        if complaints := dict.fromkeys(text for part in nodes for text in complain(part, opset, scope.types)):
+        if complaints := dict.fromkeys(text for part in nodes for text in complain(part, opset, scope)):
             raise RefusalError(*complaints)
         made.extend(_with_bodies(part, opset, scope) for part in nodes)
 
@@ -161,16 +165,24 @@ def _substitute(use: OperatorContext, opset: int, scope: Scope) -> Callable[...,
     return (rule and rule(use)) or (facts.substitute and facts.substitute(use, opset)) or None
 
 
-def to_opset(graph: Graph, types: Types, opset: int, *, portable: bool = False) -> list[Node]:
+def to_opset(
+    graph: Graph,
+    types: Types,
+    opset: int,
+    *,
+    portable: bool = False,
+    packed: Mapping[str, str] = MappingProxyType({}),
+) -> list[Node]:
     """The nodes of ``graph`` in their form at version ``opset``, with explicit pads.
 
-    If ``portable``, they are such as all runtimes take; otherwise onnxruntime alone counts.
+    If ``portable``, they are such as all runtimes take; otherwise onnxruntime alone counts. Values that are ``packed``
+    (see ``packed_at``) are read as they are, or behind a cast to the type that holds them here.
 
     Raises:
         UsageError: that version cannot express some nodes, or runtimes would disagree on them; each is listed, with
             the lowest opset that can.
     """
-    scope = Scope.of(graph, types, portable=portable)
+    scope = Scope.of(graph, types, portable=portable)._replace(packed=packed)
     nodes: list[Node] = []
     faults: list[str] = []
     for node in graph.nodes:
@@ -185,26 +197,64 @@ def to_opset(graph: Graph, types: Types, opset: int, *, portable: bool = False) 
             faults.append(f"node {found[0]}; {advice}")
     if faults:
         raise UsageError(listed(faults, f"this network cannot be written at opset {opset}"))
-    kept = _cast_back(_without_left_over(nodes, graph), scope.names, graph.outputs)
+    kept = _cast(_without_left_over(nodes, graph), scope, graph.outputs)
     return [_spelled(node, opset) for node in _apart(kept, scope.names)] if portable else kept
 
 
-def _cast_back(nodes: list[Node], names: Names, outputs: Collection[str]) -> list[Node]:
-    """``nodes`` with a cast behind each to a narrow type, to the type that holds it here, but before other casts."""
-    if not any(map(narrow_type, nodes)):
+def packed_at(graph: Graph, opset: int) -> dict[str, str]:
+    """The element types, by value, of packed parameters that version ``opset`` has, and of zero points beside them.
+
+    An output has the type that holds it here.
+    """
+    lacked = {name for name, code in PACKED.items() if opset < NARROW[code].since}
+    found = {each.name: each.packed for each in graph.parameters if each.packed and each.packed not in lacked}
+    constants = {node.outputs[0] for node in graph.nodes if node.operator == "Constant"}
+    for node in graph.nodes:
+        if node.operator == "DequantizeLinear" and node.inputs[0] in found:
+            found |= dict.fromkeys(constants.intersection(node.inputs[2:]), found[node.inputs[0]])
+    return {name: packed for name, packed in found.items() if name not in graph.outputs}
+
+
+def reads_packed(node: Node, packed: Mapping[str, str]) -> bool:
+    """True if a node reads what is packed as it is: a cast, and a dequantisation with a zero point of the same type."""
+    kinds = [packed.get(name) for name in trimmed(node.inputs)]
+    return node.operator == "Cast" or (node.operator == "DequantizeLinear" and kinds[1:] in ([None], [None, kinds[0]]))
+
+
+def _cast(nodes: list[Node], scope: Scope, outputs: Collection[str]) -> list[Node]:
+    """``nodes`` with casts to the types that hold narrow ones here, also before what reads no packed value as it is.
+
+    They stand behind each node that rounds to a narrow type, but before other casts.
+    """
+    if not scope.packed and not any(map(narrow_type, nodes)):
         return nodes
     others = {*outputs, *(name for node in nodes if node.operator != "Cast" for name in node.inputs)}
     made = list[Node]()
-    for node in nodes:
+    for node in _held(nodes, scope):
         code = narrow_type(node)
         if code and NARROW[code].bits != 8:  # onnxruntime refuses the option for others than floats of 8 bits.
             node = replace(node, attributes=without(node, "saturate"))
         if code and node.outputs[0] in others:
-            name = names.fresh(f"{node.outputs[0]}.{NARROW[code].name}")
+            name = scope.names.fresh(f"{node.outputs[0]}.{NARROW[code].name}")
             made.append(replace(node, name=name, outputs=(name,)))
             node = Node(node.name, "Cast", (name,), node.outputs, {"to": DTYPE_CODES[NARROW[code].held]})
         made.append(node)
     return made
+
+
+def _held(nodes: Iterable[Node], scope: Scope) -> Iterator[Node]:
+    """``nodes`` with a cast of each packed value to the type that holds it here, before the first that needs it."""
+    packed, held = scope.packed, dict[str, str]()
+    for node in nodes:
+        if not reads_packed(node, packed):
+            for name in sorted(packed.keys() & node.inputs - held.keys()):
+                to = NARROW[PACKED[packed[name]]].held
+                held[name] = scope.names.fresh(f"{name}.{to}")
+                yield Node(held[name], "Cast", (name,), (held[name],), {"to": DTYPE_CODES[to]})
+            node = replace(node, inputs=tuple(held.get(each, each) for each in node.inputs))
+        if node.operator == "Constant" and node.outputs[0] in packed:
+            node = replace(node, attributes={"value": replace(node.attributes["value"], dtype=packed[node.outputs[0]])})
+        yield node
 
 
 def _apart(nodes: list[Node], names: Names) -> list[Node]:

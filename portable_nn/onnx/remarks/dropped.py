@@ -12,10 +12,12 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from portable_nn.core.graph import Dim, Graph, Node, format_shape, own_inputs
 from portable_nn.format.documentation import Documentation
+from portable_nn.format.packed import PACKED
 from portable_nn.onnx.opsets.standard import domain_versions
 from portable_nn.onnx.opsets.support import label, noted, opset_in
 from portable_nn.onnx.remarks.documentation import collect, pairs, protos_of_values, remark_of, stated
-from portable_nn.operators import infer
+from portable_nn.operators import ONNX_DTYPES, infer
+from portable_nn.operators.narrow import NARROW
 from portable_nn.operators.opaque.nodes import is_opaque
 
 
@@ -239,7 +241,8 @@ _RULES: Final[tuple[Callable[[_Reading], Iterator[str]], ...]] = (
 
 def dropped_by_export(model: ModelProto, graph: Graph, documentation: Documentation) -> list[str]:
     """Notes on what of ``graph`` and ``documentation`` is dropped or changed in ``model``, which was made from them."""
-    return [*_versions(model, documentation), *_of_written_nodes(model, graph, documentation)]
+    written = _of_written_nodes(model, graph, documentation)
+    return [*_versions(model, documentation), *written, *_of_wider_types(model, graph)]
 
 
 def _versions(model: ModelProto, documentation: Documentation) -> Iterator[str]:
@@ -253,6 +256,15 @@ def _versions(model: ModelProto, documentation: Documentation) -> Iterator[str]:
             f"the network comes from a file of opset {origin.opset} and IR version {origin.ir_version}"
             f"{producer and ', written by '}{producer}: here they are {opset} and {model.ir_version}"
         )
+
+
+def _of_wider_types(model: ModelProto, graph: Graph) -> Iterator[str]:
+    stored = {each.name: each.data_type for each in model.graph.initializer}
+    wider = {
+        each.name: each.packed for each in graph.parameters if each.packed and stored.get(each.name) in ONNX_DTYPES
+    }
+    needed = (f"{packed} needs opset {NARROW[PACKED[packed]].since}" for packed in dict.fromkeys(wider.values()))
+    yield from noted("weights in wider types", wider, f"as {' and '.join(needed)}")
 
 
 def _of_written_nodes(model: ModelProto, graph: Graph, documentation: Documentation) -> Iterator[str]:

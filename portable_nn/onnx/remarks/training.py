@@ -23,7 +23,8 @@ def quantised(graph: Graph) -> Iterator[str]:
     """A note where weights are quantised; nothing where none are."""
     whole = {each.name for each in graph.parameters if each.dtype not in FLOATS}
     stored = whole | {each.name for each in graph.parameters if not each.trainable}
-    read = {name for node in graph.nodes if node.operator in QUANTISED for name in node.inputs if name in whole}
+    several = QUANTISED - {"DequantizeLinear"}
+    read = {name for node in graph.nodes if node.operator in several for name in node.inputs if name in whole}
     constants = {node.outputs[0] for node in graph.nodes if node.operator == "Constant"}
     read |= {node.inputs[0] for node in graph.nodes if node.operator == "DequantizeLinear"} & (stored | constants)
     if read:

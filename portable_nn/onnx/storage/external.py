@@ -1,4 +1,4 @@
-"""External data: tensors of a model in a separate file beside it, written one at a time and read defensively.
+"""External data: tensors of a model in a separate file beside it, read defensively.
 
 The name of the file comes from the model and may be malicious: only a regular file in the model's own folder is read,
 never through a link, and only as many bytes as the tensor's type and shape need (see CVE-2022-25882, CVE-2024-27318,
@@ -18,14 +18,14 @@ from typing import Final, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FileError, FormatError, UnsupportedError, listed
 from portable_nn.core.files import open_regular, read_at, read_exactly, stored_bytes
 from portable_nn.core.graph import Value
 from portable_nn.core.limits import UNPACKED, excess
-from portable_nn.core.memory import CHUNK, aligned
-from portable_nn.core.tensors import ITEM_SIZES, Array, NamedArrays, from_bytes, to_bytes
-from portable_nn.operators.registry import DTYPE_CODES, ONNX_DTYPES
+from portable_nn.core.memory import aligned
+from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes
+from portable_nn.format.packed import element_code, stored
+from portable_nn.operators.registry import ONNX_DTYPES
 
 SMALL: Final = 1024
 """Tensors of fewer bytes stay in the model itself, where shape inference can read them."""
@@ -51,7 +51,7 @@ class Region(NamedTuple):
 def regions(values: Iterable[Value]) -> dict[str, Region]:
     """The regions of all tensors that do not stay in the model, by name, in order."""
     found, offset = {}, 0
-    for value in values:
+    for value in map(stored, values):
         length = ITEM_SIZES[value.dtype] * math.prod(map(int, value.shape))
         if length >= SMALL:
             found[value.name] = Region(offset, length)
@@ -59,22 +59,9 @@ def regions(values: Iterable[Value]) -> dict[str, Region]:
     return found
 
 
-def write_data(path: Path, tensors: NamedArrays, where: Mapping[str, Region]) -> None:
-    """Write the file that holds the tensors in their regions; at most one of them is in memory.
-
-    Raises ``FileError`` where it cannot be written; then no file exists.
-    """
-    with atomic_write(path) as file:
-        for name, region in where.items():
-            file.seek(region.offset)
-            data = to_bytes(tensors[name])
-            for start in range(0, region.length, CHUNK):
-                file.write(data[start : start + CHUNK].data)
-
-
 def reference(value: Value, location: str, region: Region) -> TensorProto:
     """The tensor of a parameter whose elements are in the file ``location``."""
-    tensor = TensorProto(name=value.name, dims=map(int, value.shape), data_type=DTYPE_CODES[value.dtype])
+    tensor = TensorProto(name=value.name, dims=map(int, value.shape), data_type=element_code(value))
     tensor.data_location = TensorProto.EXTERNAL
     for key, text in (("location", location), ("offset", str(region.offset)), ("length", str(region.length))):
         tensor.external_data.add(key=key, value=text)

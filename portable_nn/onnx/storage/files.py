@@ -15,9 +15,11 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import AttributeProto, ModelProto, NodeProto
 
+from portable_nn.core.atomic import atomic_write
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular, read_at, recognise
-from portable_nn.core.tensors import NamedArrays, to_bytes
+from portable_nn.core.memory import CHUNK
+from portable_nn.core.tensors import NamedArrays
 from portable_nn.core.text import shortened, size
 from portable_nn.onnx.storage.external import (
     IN_PLACE,
@@ -30,7 +32,7 @@ from portable_nn.onnx.storage.external import (
     refuse_outside,
 )
 from portable_nn.onnx.storage.functions import check_functions, subgraphs
-from portable_nn.onnx.storage.tensors import tensor_bytes
+from portable_nn.onnx.storage.tensors import data_of, tensor_bytes
 from portable_nn.onnx.storage.wire import (
     FUNCTIONS,
     GroupError,
@@ -187,9 +189,23 @@ def write_model(model: ModelProto, arrays: NamedArrays, file: BinaryIO) -> int:
     The bytes are those of the whole model, of which no more than the references need to be in memory.
     """
     pieces = with_holes(model.SerializeToString(deterministic=True), IN_PLACE)
+    tensors = {each.name: each for each in model.graph.initializer}
     for piece in pieces:
-        file.write(to_bytes(arrays[piece.name]).data if isinstance(piece, Hole) else piece)
+        file.write(data_of(tensors[piece.name], arrays[piece.name]).data if isinstance(piece, Hole) else piece)
     return length_of(pieces)
+
+
+def write_data(path: Path, model: ModelProto, arrays: NamedArrays) -> None:
+    """Write the file with ``arrays`` that the initializers of ``model`` refer to; at most one of them is in memory.
+
+    Raises ``FileError`` where it cannot be written; then no file exists.
+    """
+    with atomic_write(path) as file:
+        for tensor in external_tensors(model):
+            file.seek(int(next(each.value for each in tensor.external_data if each.key == "offset")))
+            data = data_of(tensor, arrays[tensor.name])
+            for start in range(0, len(data), CHUNK):
+                file.write(data[start : start + CHUNK].data)
 
 
 def _without_data(opened: Opened) -> ModelProto:

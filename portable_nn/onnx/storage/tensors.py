@@ -9,21 +9,31 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from msgspec import UNSET
 from onnx import AttributeProto, TensorProto, numpy_helper
 
 from portable_nn.core.errors import FormatError, UnsupportedError
-from portable_nn.core.graph import Attribute, Tensor, format_shape
+from portable_nn.core.graph import Attribute, Parameter, Tensor, format_shape
+from portable_nn.core.memory import Bytes
 from portable_nn.core.tensors import ITEM_SIZES, Array, to_bytes
 from portable_nn.core.text import said
+from portable_nn.format.packed import PACKED, pack
 from portable_nn.onnx.storage.external import external_bytes, opened_model, read_external, reading
 from portable_nn.operators import DTYPE_CODES, plain_float
 from portable_nn.operators.narrow import HELD_DTYPES, NARROW
 
 
-def to_tensor(name: str, array: Array) -> TensorProto:
-    """``array`` under ``name``, as little-endian bytes in row-major order."""
-    data_type = DTYPE_CODES[array.dtype.name]
-    return TensorProto(name=name, dims=array.shape, data_type=data_type, raw_data=to_bytes(array).tobytes())
+def to_tensor(name: str, array: Array, code: int = 0) -> TensorProto:
+    """``array`` under ``name``; ``code`` is the number of an element type that numpy lacks, if it has such elements."""
+    proto = TensorProto(name=name, dims=array.shape, data_type=code or DTYPE_CODES[array.dtype.name])
+    proto.raw_data = data_of(proto, array).tobytes()
+    return proto
+
+
+def data_of(proto: TensorProto, array: Array) -> Bytes:
+    """The elements of a tensor, which are those of ``array``: little-endian, in row-major order, packed by its type."""
+    packed = NARROW[proto.data_type].name if proto.data_type in NARROW else UNSET
+    return to_bytes(pack(Parameter(proto.name, array.dtype.name, array.shape, packed=packed), array))
 
 
 def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
@@ -118,7 +128,9 @@ def to_attribute(name: str, value: Attribute, kind: int) -> AttributeProto:
     """``value`` as the attribute ``name``, of the type ``kind`` (a number of ``AttributeProto.AttributeType``)."""
     proto = AttributeProto(name=name, type=kind)  # type: ignore[arg-type]
     if isinstance(value, Tensor):
-        proto.t.CopyFrom(to_tensor("", np.array(value.data, value.dtype).reshape(value.shape)))
+        code = PACKED.get(value.dtype, 0)
+        array = np.array(value.data, HELD_DTYPES.get(code, value.dtype))
+        proto.t.CopyFrom(to_tensor("", array.reshape(value.shape), code))
     elif isinstance(value, tuple):
         getattr(proto, _FIELDS[kind]).extend(item.encode() if isinstance(item, str) else item for item in value)
     else:

@@ -48,7 +48,7 @@ def fates(
     Raises:
         VerificationError: tensors of one name differ; all of them are listed.
     """
-    read = dict(_readers(model))
+    read, packed = dict(_readers(model)), {each.name for each in graph.parameters if each.packed}
     constants = {name: np.array(x.data, x.dtype).reshape(x.shape) for name, x in literals(graph).items()}
     made = {name for node in model.node for name in node.output}
     known = {*graph.values()}
@@ -59,7 +59,8 @@ def fates(
         ours = constants.get(name) if ours is None else ours
         if ours is not None and array.dtype.name not in DTYPE_CODES:
             faults += _fault(name, ours, array.astype(ours.dtype))
-            found.append(Fate(name, "transformed", f"{array.dtype.name} as {ours.dtype.name}"))
+            as_held = Fate(name, "transformed", f"{array.dtype.name} as {ours.dtype.name}")
+            found.append(Fate(name, "kept") if name in packed else as_held)
         elif ours is not None:
             faults += _fault(name, ours, array)
             found.append(_original(name, array, originals, faults) or Fate(name, kind))
