@@ -155,7 +155,10 @@ def _other(reason: str) -> tuple[State, str]:
 
 def _forms(manifest: Manifest, found: ModelProto, opset: int, portable: bool) -> Iterator[ModelProto]:
     """The models that are written of a manifest, with ones for weights; none where the opset cannot express it."""
-    ones = {each.name: np.broadcast_to(np.array(1, each.dtype), each.shape) for each in manifest.graph.parameters}
+    ones = {
+        each.name: np.broadcast_to(np.array(1, each.dtype), tuple(map(int, each.shape)))
+        for each in manifest.graph.parameters
+    }
     try:
         model = to_model(manifest.graph, ones, opset=opset, location="-", portable=portable)
     except UsageError:

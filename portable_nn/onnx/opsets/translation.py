@@ -247,7 +247,7 @@ def _held(nodes: Iterable[Node], scope: Scope) -> Iterator[Node]:
     packed, held = scope.packed, dict[str, str]()
     for node in nodes:
         if not reads_packed(node, packed):
-            for name in sorted(packed.keys() & node.inputs - held.keys()):
+            for name in sorted({*packed} & {*node.inputs} - {*held}):
                 to = NARROW[PACKED[packed[name]]].held
                 held[name] = scope.names.fresh(f"{name}.{to}")
                 yield Node(held[name], "Cast", (name,), (held[name],), {"to": DTYPE_CODES[to]})
