@@ -120,8 +120,9 @@ def _at_opset(graph: Graph, types: Types, opset: int | None, portable: bool) -> 
 
     if opset is not None:
         return written(opset)
-    codes = {PACKED[each] for each in packed_at(graph, OPSET).values()} - {FLOAT4}
-    first = max([COMMON, *(NARROW[code].since for code in codes)])
+    codes = {PACKED[each] for each in packed_at(graph, OPSET).values()}
+    most = NARROW[FLOAT4].since if FLOAT4 in codes else OPSET + 1  # From there on, onnxruntime could not run it.
+    first = max([COMMON, *(since for code in codes if (since := NARROW[code].since) < most)])
     try:
         return written(first)
     except UsageError:
