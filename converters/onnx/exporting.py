@@ -280,7 +280,7 @@ def _compared(network: Network, written: ModelProto, where: str, place: Path, is
     bare = as_row(written)
     source = None if is_apart or bare is not written else place
     options |= {"source": source, "folder": place.parent, "unread": False}
-    compared = partial(compare, network.graph, network.parameters.arrays, **options)
+    compared: partial[Proof] = partial(compare, network.graph, network.parameters.arrays, **options)
     lacks_kernels = FLOAT4 in {each.data_type for each in bare.graph.initializer}
     found = proved(network, bare, where, compared) if lacks_kernels else compared(bare, where)
     if bare is not written:

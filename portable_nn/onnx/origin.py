@@ -175,7 +175,8 @@ def _flipped_opset(manifest: Manifest, model: ModelProto, opset: int) -> int | N
     for bit in range(8):
         other = opset ^ (1 << bit)
         for portable in (True, False) if other >= OLDEST_WRITTEN else ():
-            if any(_compared(each, model, manifest)[0] == "own" for each in _forms(manifest, model, other, portable)):
+            forms = (x for x in _forms(manifest, model, other, portable) if x.ir_version == model.ir_version)
+            if any(_compared(each, model, manifest)[0] == "own" for each in forms):
                 return other
     return None
 

@@ -11,12 +11,12 @@ from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
 from portable_nn.core.errors import Fault, GraphError, RefusalError, UsageError, listed
-from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Value, bodies, links, own_inputs, trimmed
+from portable_nn.core.graph import OPSET, Attribute, Graph, Node, Tensor, Value, bodies, links, own_inputs, trimmed
 from portable_nn.format.packed import PACKED
 from portable_nn.onnx.opsets.control import control
 from portable_nn.onnx.opsets.explicit_pads import explicit, numbered
@@ -253,7 +253,8 @@ def _held(nodes: Iterable[Node], scope: Scope) -> Iterator[Node]:
                 yield Node(held[name], "Cast", (name,), (held[name],), {"to": DTYPE_CODES[to]})
             node = replace(node, inputs=tuple(held.get(each, each) for each in node.inputs))
         if node.operator == "Constant" and node.outputs[0] in packed:
-            node = replace(node, attributes={"value": replace(node.attributes["value"], dtype=packed[node.outputs[0]])})
+            literal = cast("Tensor", node.attributes["value"])
+            node = replace(node, attributes={"value": replace(literal, dtype=packed[node.outputs[0]])})
         yield node
 
 
