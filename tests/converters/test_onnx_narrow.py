@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import read_onnx
-from portable_nn.core.errors import EditedWarning, GraphError, UsageError, VerificationError
+from portable_nn.core.errors import EditedWarning, FormatError, GraphError, UsageError, VerificationError
 from portable_nn.onnx.verify import compare_weights
 from portable_nn.opening.convert import convert
 from portable_nn.operators.narrow import NARROW, rounded
@@ -280,6 +280,39 @@ def test_export_keeps_the_type_of_a_weight_where_the_opset_has_it(
     assert [each.packed for each in bare.graph.parameters if each.name == "q"] == [
         NARROW[code].name if is_kept else UNSET
     ]
+
+
+@pytest.mark.parametrize("is_cast", [True, False])
+def test_large_scales_of_floats_of_4_bits_are_kept(is_cast: bool, tmp_path: Path) -> None:
+    weight, scale, path = codes(23, (16, 640)), codes(24, (4, 640)), tmp_path / "again.onnx"
+    assert scale.size > 1024
+    nodes = [
+        *([node("Cast", "s", "scale", to=FLOAT)] if is_cast else []),
+        node("DequantizeLinear", "q scale" if is_cast else "q s", "w", axis=0, block_size=4, output_dtype=FLOAT),
+        node("MatMul", "x w", "y"),
+    ]
+    network = pnn.import_onnx(model(nodes, {"q": weight, "s": scale}, opset=25))
+    y = X.astype(float) @ (f32(weight) * np.repeat(f32(scale), 4, axis=0))
+    np.testing.assert_allclose(network.predict(X), y, rtol=1e-4, atol=1e-2)
+    assert {each.name: each.packed for each in network.graph.parameters} == {"q": "float4e2m1", "s": "float8e8m0"}
+    digest = network.save(tmp_path / "a.npz")
+    pnn.export_onnx(network, path)
+    [found] = onnxruntime.InferenceSession(path).run(None, {"x": X})
+    np.testing.assert_allclose(found, y, rtol=1e-4, atol=1e-2)
+    assert pnn.import_onnx(path).save(tmp_path / "b.npz") == digest
+
+
+def test_an_opset_is_flipped_where_the_ir_version_is_that_of_another(tmp_path: Path) -> None:
+    nodes = [node("DequantizeLinear", "w s", "f"), node("MatMul", "x f", "y")]
+    network, path = pnn.import_onnx(model(nodes, {"w": Q8, "s": SCALE})), tmp_path / "wider.onnx"
+    pnn.export_onnx(network, path, opset=17)  # With the weight as float32, which is no DequantizeLinear's at 21.
+    written = onnx.load(path)
+    written.opset_import[0].version = 21
+    with pytest.raises(FormatError, match="it says opset 21, and its nodes are those of opset 17"):
+        pnn.import_onnx(written)
+    written.ir_version = 10
+    with pytest.warns(EditedWarning):
+        np.testing.assert_array_equal(pnn.import_onnx(written).predict(X), network.predict(X))
 
 
 def test_a_body_reads_a_weight_of_8_bits_behind_a_cast(tmp_path: Path) -> None:
