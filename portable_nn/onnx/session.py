@@ -207,15 +207,11 @@ def _abandon_sessions() -> None:
         session._session = None
 
 
-def _opset_of(graph: Graph) -> int | None:
-    """The opset of a graph for this engine; ``None`` where opaque nodes have one."""
-    return None if opaque_labels(graph.nodes) else OPSET
-
-
-def model_bytes(graph: Graph, parameters: NamedArrays) -> bytes:
-    """``graph`` as an ONNX model for this engine; raises as ``to_model`` does."""
+def model_bytes(graph: Graph, parameters: NamedArrays, location: str | None = None) -> bytes:
+    """``graph`` as an ONNX model for this engine; ``location`` and what it raises are those of ``to_model``."""
     check_claims(graph)
-    return to_bytes(to_model(_held(graph), parameters, opset=_opset_of(graph), portable=False))
+    opset = None if opaque_labels(graph.nodes) else OPSET  # Opaque nodes have one.
+    return to_bytes(to_model(_held(graph), parameters, opset=opset, portable=False, location=location))
 
 
 def _held(graph: Graph) -> Graph:
@@ -230,11 +226,9 @@ _WEIGHTS: Final = "weights"
 def session_of(graph: Graph, parameters: NamedArrays, *, provider: str = OnnxRuntime.provider) -> Session:
     """A session that computes ``graph``; raises as ``to_model`` and ``Session`` do."""
     if size_of(graph.parameters) > IN_MODEL:
-        check_claims(graph)
-        graph = _held(graph)
-        apart = {name: parameters[name] for name in regions(graph.parameters)}
+        model = model_bytes(graph, parameters, _WEIGHTS)
+        apart = {name: parameters[name] for name in regions(_held(graph).parameters)}
         copies = {name: aligned_copy(array, array.dtype.name) for name, array in apart.items()}
-        model = to_bytes(to_model(graph, parameters, opset=_opset_of(graph), portable=False, location=_WEIGHTS))
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / _WEIGHTS).touch()  # onnxruntime asks that it is there, and reads nothing of it.

@@ -25,6 +25,7 @@ from portable_nn.core.limits import UNPACKED, excess
 from portable_nn.core.memory import aligned
 from portable_nn.core.tensors import ITEM_SIZES, Array, from_bytes
 from portable_nn.format.packed import element_code, stored
+from portable_nn.operators.narrow import NARROW
 from portable_nn.operators.registry import ONNX_DTYPES
 
 SMALL: Final = 1024
@@ -267,18 +268,8 @@ def _needed(tensor: TensorProto, path: Path) -> int:
     return -(-bits * math.prod(map(int, tensor.dims)) // 8)
 
 
-_OTHER_BITS: Final = {
-    14: 64,
-    15: 128,
-    16: 16,
-    **dict.fromkeys((17, 18, 19, 20, 24), 8),
-    21: 4,
-    22: 4,
-    23: 4,
-    25: 2,
-    26: 2,
-}
-"""The bits of an element of a type that this package does not read, by the number that ONNX gives it."""
+_OTHER_BITS: Final = {14: 64, 15: 128, **{code: each.bits for code, each in NARROW.items()}}
+"""The bits of an element of a type that numpy lacks, or of complex numbers, by the number that ONNX gives it."""
 
 
 def _plain(tensor: TensorProto, path: Path, location: str) -> Path:

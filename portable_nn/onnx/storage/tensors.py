@@ -47,24 +47,19 @@ def from_tensor(proto: TensorProto, where: str, what: str = "") -> Array:
     """
     what = what or f"tensor '{proto.name}'"
     if proto.data_location == TensorProto.EXTERNAL:  # to_array would open whatever path the model names.
-        if opened := opened_model.get():
-            if proto.data_type in NARROW:
-                data = external_bytes(proto, opened.path)
-                proto = TensorProto(name=proto.name, dims=proto.dims, data_type=proto.data_type, raw_data=data)
-                return from_tensor(proto, where, what)
+        if not (opened := opened_model.get()):
+            raise UnsupportedError(where, f"{what} lies in another file: import the model by its path")
+        if proto.data_type not in NARROW:
             return read_external(proto, opened)
-        raise UnsupportedError(where, f"{what} lies in another file: import the model by its path")
+        data = external_bytes(proto, opened.path)
+        proto = TensorProto(name=proto.name, dims=proto.dims, data_type=proto.data_type, raw_data=data)
     if any(dim < 0 for dim in proto.dims):
         raise FormatError(where, f"{what} is damaged: its shape is {format_shape(tuple(proto.dims))}")
     try:
-        return _held(numpy_helper.to_array(proto), proto.data_type)
+        array = numpy_helper.to_array(proto)
+        return array.astype(NARROW[proto.data_type].held) if proto.data_type in NARROW else array
     except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise FormatError(where, f"{what} is damaged {said(error)}") from error
-
-
-def _held(array: Array, code: int) -> Array:
-    """``array`` in the type that holds the numbers of its own."""
-    return array.astype(NARROW[code].held) if code in NARROW else array
 
 
 def tensor_bytes(proto: TensorProto) -> int:
