@@ -16,8 +16,8 @@ from portable_nn.core.graph import Graph
 from portable_nn.engines.once import run_numpy
 from portable_nn.onnx.reading import from_model
 from portable_nn.onnx.samples import drawn, spans
-from portable_nn.onnx.verification.conditioning import widened
 from portable_nn.onnx.verify import Tolerance, compare
+from portable_nn.onnx.wide import widened
 from portable_nn.onnx.writing import to_model
 from portable_nn.operators import infer
 
