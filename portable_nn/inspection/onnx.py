@@ -16,6 +16,7 @@ from portable_nn.onnx.library.inference import light
 from portable_nn.onnx.library.isolated import LibraryError, infer_shapes
 from portable_nn.onnx.opsets.support import as_opaque, captured, label
 from portable_nn.onnx.storage.metadata import COLUMNS, DIGEST, LABELS, MANIFEST, labels_of, manifest_in, metadata_of
+from portable_nn.operators.narrow import NARROW
 from portable_nn.operators.opaque.nodes import opaque_notes
 
 
@@ -132,6 +133,8 @@ def _count(tensor: TensorProto) -> int:
 
 def _bytes(tensor: TensorProto) -> int:
     try:
+        if tensor.data_type in NARROW:
+            return math.ceil(_count(tensor) * NARROW[tensor.data_type].bits / 8)
         return _count(tensor) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
     except KeyError:
         return len(tensor.raw_data)

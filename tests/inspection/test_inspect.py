@@ -424,3 +424,13 @@ def test_sizes_of_other_types_are_counted(tmp_path):
     path = write(tmp_path / "m.onnx", [node], {"x": (7, ["n"])}, {"y": (10, ["n", 2])}, {"w": weight})
     assert (inspect(path).parameters, inspect(path).bytes) == (14, 28)
     assert inspect(path).outputs[0].dtype == "float16"
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("int4", 8), ("uint2", 4), ("float8_e4m3fn", 15), ("bfloat16", 30)])
+def test_sizes_of_types_of_few_bits_are_those_in_the_file(tmp_path, dtype, size):
+    weight = np.ones((5, 3), getattr(pytest.importorskip("ml_dtypes"), dtype))
+    tensor = onnx.numpy_helper.from_array(weight, "w")
+    assert len(tensor.raw_data) == size
+    graph = helper.make_graph([helper.make_node("Cast", ["w"], ["y"], to=1)], "g", [], [], [tensor])
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    assert [(row.parameters, row.bytes) for row in inspect(tmp_path / "m.onnx").nodes] == [(15, size)]
