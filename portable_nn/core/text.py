@@ -159,9 +159,9 @@ def either(names: Iterable[str]) -> str:
 
 
 def nearest(word: str, names: Iterable[str], similar: int = 1) -> list[str]:
-    """The names that ``word`` may mean, the nearest first: some that begin with it or hold it, else the most similar.
+    """The names that ``word`` may mean, the nearest first.
 
-    ``similar`` is the most of the latter.
+    One that is almost the word, or some that begin with it or hold it, or at most ``similar`` that are like it.
 
     >>> nearest("extra", ["extragradient", "adaptive-extragradient", "extra-adam", "lola"])
     ['extra-adam', 'extragradient', 'adaptive-extragradient']
@@ -172,13 +172,12 @@ def nearest(word: str, names: Iterable[str], similar: int = 1) -> list[str]:
     found = sorted(
         (name for name in places if word and places[name] >= 0), key=lambda name: (places[name] > 0, len(name))
     )
-    return found[:SHOWN] or get_close_matches(word, places, similar)
+    return get_close_matches(word, places, 1, 0.9) or found[:SHOWN] or get_close_matches(word, places, similar)
 
 
 def suggestion(word: str, names: Iterable[str]) -> str:
     """``did you mean 'relu_1'?``: the names that ``word`` may mean; empty where none is near."""
-    close = nearest(word, names)
-    return f"did you mean {either(map(repr, close))}?" if close else ""
+    return f"did you mean {either(map(repr, close))}?" if (close := nearest(word, names)) else ""
 
 
 def size(count: int) -> str:

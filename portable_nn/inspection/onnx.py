@@ -132,10 +132,10 @@ def _count(tensor: TensorProto) -> int:
 
 
 def _bytes(tensor: TensorProto) -> int:
+    narrow = NARROW.get(tensor.data_type)
     try:
-        if tensor.data_type in NARROW:
-            return math.ceil(_count(tensor) * NARROW[tensor.data_type].bits / 8)
-        return _count(tensor) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        bits = narrow.bits if narrow else helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * 8
+        return math.ceil(_count(tensor) * bits / 8)
     except KeyError:
         return len(tensor.raw_data)
 

@@ -181,8 +181,7 @@ TAKES = "'network' (network): it takes image: float32(batch, 3, 8, 8), not"
         (lambda n: n.freeze(), "freeze needs a pattern of parameter names, such as 'features.*'; '*' is for all"),
         (
             lambda n: n.freeze("feature.norm*"),
-            "freeze: no parameter matches 'feature.norm*': did you mean 'features.norm', 'features.norm.bias' "
-            "or 'features.norm.weight'?",
+            "freeze: no parameter matches 'feature.norm*': did you mean 'features.norm'?",
         ),
         (
             lambda n: n.freeze("Head"),
@@ -193,7 +192,7 @@ TAKES = "'network' (network): it takes image: float32(batch, 3, 8, 8), not"
             "unfreeze: 2 faults\n"
             "  no parameter matches 'zzz': there are features.conv.weight, features.conv.bias, "
             "features.norm.weight, … (10 parameters)\n"
-            "  no parameter matches 'hiden': did you mean 'hidden' or 'hidden.bias'?",
+            "  no parameter matches 'hiden': did you mean 'hidden'?",
         ),
         (lambda n: n.freeze("*running*"), f"freeze: '*running*' {RUNNING}"),
         (lambda n: n.unfreeze("*running_mean"), f"unfreeze: '*running_mean' {RUNNING}"),
