@@ -5,7 +5,6 @@ import { counted, rounded } from "../shared/text";
 /** The decimal mark. */
 export type Mark = "." | ",";
 
-export const NOT_FINITE = "expected finite float32 numbers, found NaN or infinity";
 export const COMMAS = "if these are numbers with decimal commas, say so: “decimal comma”, below the values";
 
 const NUMBER = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
@@ -60,6 +59,14 @@ function delimiterOf(line: string, mark: Mark): string {
 
 /** One row of a table: its numbers, or why it has none. */
 export type Row = Float32Array | string;
+
+/** Why the model cannot take a row: how many of its numbers are missing or else infinite, and where the first is. */
+export function unusable(row: Row): string {
+  if (typeof row === "string") return row;
+  const gaps = row.some(Number.isNaN), isLost = gaps ? Number.isNaN : (value: number) => !Number.isFinite(value);
+  const [lost, all] = [row.filter((value) => isLost(value)), row].map(({ length }) => length.toLocaleString("en"));
+  return `expected finite float32 numbers, found ${lost} of ${all} ${gaps ? "missing (NaN)" : "infinite"}, the first at [${row.findIndex((value) => isLost(value))}]`;
+}
 
 /** The rows of `width` numbers in the text of a CSV file; a label before them, and a row of headings, are passed over. */
 export function rowsIn(text: string, width: number): Row[] {

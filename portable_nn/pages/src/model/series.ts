@@ -2,7 +2,7 @@ import { chart } from "../shared/chart";
 import { field, h } from "../shared/dom";
 import { counted, plain } from "../shared/text";
 import { classNames, decided, isLost, isOfNumbers, isUsable, likeliest, NO_ANSWER, quantities } from "./answers";
-import { csv, NOT_FINITE, rowsIn, type Row } from "./cells";
+import { csv, rowsIn, unusable, type Row } from "./cells";
 import { readNpy } from "./npy";
 import { insidePanel, renew } from "./inside";
 import { answerView, bars, classLines, COLOURS, download, fileButton, onFiles, palette, type Colours } from "./parts";
@@ -70,7 +70,7 @@ export function series(subject: Subject, model: Promise<Model>): HTMLElement {
   const inside = () => {
     const { rows } = shown as Shown, k = Number(place.value), { batch, context } = answer;
     const around = context ? rows.slice(Math.max(0, k - context), k + context + 1) : Array.from({ length: batch ?? 1 }, () => rows[k]);
-    const given = around.map((row) => { if (typeof row !== "object" || !isUsable(row)) throw new Error(NOT_FINITE); return { data: row }; });
+    const given = around.map((row) => { if (typeof row !== "object" || !isUsable(row)) throw new Error(unusable(row as Row)); return { data: row }; });
     return context ? ofRows(answer, given.map(({ data }) => data)) : feedsOf(subject, given);
   };
   const look = insidePanel(subject, model, inside) ?? h("div");
@@ -95,7 +95,7 @@ interface Place {
 
 /** Outputs for rows, or why there are none; where a row is bad, those before and after it are far from each other. */
 export async function answers(model: Model, subject: Subject, rows: readonly Row[]): Promise<Found[]> {
-  const { context } = subject.answer as Answer, found: Found[] = rows.map((row) => (typeof row === "string" ? row : NOT_FINITE));
+  const { context } = subject.answer as Answer, found: Found[] = rows.map((row) => (typeof row === "object" && isUsable(row) ? NO_ANSWER : unusable(row)));
   const usable = rows.flatMap((row, place) => (typeof row !== "string" && isUsable(row) ? [{ place, row }] : []));
   for (const part of context ? tracks(usable) : [usable]) {
     const own = part.map(({ row }) => row), outputs = context ? await ofTrack(model, subject, own) : await rowsOf(model, subject, own.map((data) => ({ data })));
