@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from portable_nn.converters.conversion import Side
 from portable_nn.converters.keras.installed import keras, quiet
+from portable_nn.converters.keras.spec import config_of
 from portable_nn.converters.keras.structures import parts
 from portable_nn.core.errors import VerificationError
 from portable_nn.core.tensors import NamedArrays
@@ -104,5 +105,5 @@ def hinted(config: Mapping[str, Any]) -> Iterator[None]:
 
 def _averages_same(value: Any) -> bool:
     if isinstance(value, Mapping) and str(value.get("class_name")).startswith("AveragePooling"):
-        return bool((value.get("config") or {}).get("padding") == "same")
+        return bool(config_of(value).get("padding") == "same")
     return any(map(_averages_same, parts(value)))

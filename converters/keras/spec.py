@@ -382,10 +382,16 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+def config_of(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options of what Keras has described; none where the file has something else in their place."""
+    found = value.get("config")
+    return found if isinstance(found, Mapping) else {}
+
+
 def numbers_in(value: Any) -> Any:
     """A number or numbers, where Keras may have written an object that holds them."""
     while isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
-        value = (value.get("config") or {}).get("value")
+        value = config_of(value).get("value")
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from portable_nn import layers
-from portable_nn.converters.keras.spec import LAYERS, Held, Spec
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, config_of
 from portable_nn.converters.rows import Rows
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import format_shape
@@ -74,7 +74,7 @@ def activated(spec: Spec, x: Held, option: str = "activation") -> Held:
     found = spec.get(option)
     if isinstance(found, Mapping) and found.get("class_name") in _ACTIVATIONS:
         kind = str(found["class_name"])
-        inner = spec.inside(dict(found.get("config") or {}), kind, f"{spec.name}.activation", option)
+        inner = spec.inside(dict(config_of(found)), kind, f"{spec.name}.activation", option)
         result: Held = _ACTIVATIONS[kind](inner, x)
         inner.check_options()
         return result

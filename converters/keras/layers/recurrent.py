@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from portable_nn import layers
 from portable_nn.converters.keras.layers.cells import Cell, RecurrentLayer, read_cell
-from portable_nn.converters.keras.spec import LAYERS, Held, Spec, described, known, ones, snake_case
+from portable_nn.converters.keras.spec import LAYERS, Held, Spec, config_of, described, known, ones, snake_case
 from portable_nn.converters.layers.gates import KERAS
 from portable_nn.core.errors import RefusalError
 from portable_nn.layers.layer import OperatorLayer
@@ -221,7 +221,7 @@ def _direction(spec: Spec, layer: Any, place: str) -> Spec:
     if not isinstance(layer, Mapping) or layer.get("class_name") not in KERAS:
         spec.refuse(f"its layer {layer!r:.60} is no LSTM, GRU or SimpleRNN")
     name = f"{spec.name}.{place}"
-    return spec.inside(dict(layer.get("config") or {}), str(layer["class_name"]), name, f"{place}/cell")
+    return spec.inside(dict(config_of(layer)), str(layer["class_name"]), name, f"{place}/cell")
 
 
 def _merged(spec: Spec, merge: str | None, options: Options, both: tuple[Ran, Ran], mask: Symbol | None) -> Any:
