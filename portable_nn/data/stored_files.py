@@ -159,7 +159,7 @@ def _zarr(path: Path) -> StoredFile:
     def read(name: str) -> Stored:
         where, what = f"{path}: {name}", {"path": str(path.absolute()), "name": paths[name]}
         with reading():
-            [shape, dtype, chunk, stored, unread, (unit, labels)], _ = ask(zarr_side.array_layout, 0, **what)
+            [shape, dtype, chunk, stored, unread, (unit, labels, _)], _ = ask(zarr_side.array_layout, 0, **what)
 
         def rows(start: int, stop: int) -> Array:
             _, [found] = ask(zarr_side.array_rows, stored, **what, start=start, stop=stop)

@@ -67,7 +67,7 @@ def open_file(opened: Opened) -> Listing:
         spans = ((f"/{name}", at, at + both[name].nbytes) for name, at in offsets.items())
         refuse(where, [*faults, *overlaps(spans)])
         metadata, notes = _metadata(file, texts)
-        meanings = _meanings(datasets)
+        meanings = {name: _meaning(each) for name, each in datasets.items()}
     if start:
         notes.append(f"the HDF5 data begin at byte {start}, after a user block, which is not read")
 
@@ -262,13 +262,14 @@ def _packings(datasets: dict[str, Any], skipped: dict[str, str], where: str, is_
     return found
 
 
-def _meanings(datasets: Mapping[str, Any]) -> dict[str, Meaning]:
-    """The meaning of the numbers of each dataset."""
-    return {name: meaning_of(_attributes(each, MEANINGS)) for name, each in datasets.items()}
+def _meaning(dataset: Any) -> Meaning:
+    given = _attributes(dataset, MEANINGS)
+    unread = tuple(name for name, value in given.items() if isinstance(value, str) and value in _OTHER)
+    return meaning_of({name: given[name] for name in given if name not in unread})._replace(unread=unread)
 
 
 def _attributes(dataset: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Those of ``names`` that it has."""
+    """The attributes among ``names`` that a dataset has."""
     return {name: value for name in names if (value := _attribute(dataset, name)) is not None}
 
 
@@ -286,9 +287,13 @@ def _attribute(dataset: Any, name: str) -> Any:
     elif kind.get_class() in (0, 1) and attribute.shape is not None and math.prod(attribute.shape) <= MAX_NUMBERS:
         value = np.empty(attribute.shape, attribute.dtype)
     else:
-        return "text of variable length" if kind.get_class() == _TEXT else "of another kind or length"
+        return _OTHER[kind.get_class() != _TEXT]
     attribute.read(value, kind if is_text else None)
     return _decoded(value) if is_text else value
+
+
+_OTHER: Final = ("text of variable length", "of another kind or length")
+"""The words for attributes that are not read."""
 
 
 def _unread(dataset: Any, meaning: Meaning) -> list[str]:

@@ -35,10 +35,14 @@ MOST_CLASSES: Final = 1000
 
 
 class Meaning(NamedTuple):
-    """The meaning of numbers: their unit, or the names of the classes 0, 1, 2, …; empty where nothing says it."""
+    """The meaning of numbers: their unit, or the names of the classes 0, 1, 2, …; empty where nothing says it.
+
+    ``unread`` are the attributes that would say it, but are of a kind that is not read.
+    """
 
     unit: str = ""
     labels: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -54,10 +58,10 @@ def meaning_of(attributes: Mapping[str, Any]) -> Meaning:
     """
     unit, values, words = (attributes.get(name, "") for name in MEANINGS)
     names = words.split() if isinstance(words, str) and words.replace("\n", " ").isprintable() else []
-    numbers = np.ravel(values)
-    if numbers.dtype.kind in "iu" and len(set(names)) == numbers.size and (numbers >= 0).all():
-        called = dict(zip(numbers.tolist(), names, strict=False))
-        if len(called) == len(names) and max(called) < MOST_CLASSES:
+    numbers = values.ravel().tolist() if isinstance(values, np.ndarray) else values
+    if names and isinstance(numbers, list) and all(type(x) is int and 0 <= x < MOST_CLASSES for x in numbers):
+        called = dict(zip(numbers, names, strict=False))
+        if len(numbers) == len(called) == len(set(names)) == len(names):
             return Meaning("", tuple(called.get(number, str(number)) for number in range(max(called) + 1)))
     return Meaning(unit) if isinstance(unit, str) and unit.isprintable() and unit != "1" else Meaning()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -121,8 +121,16 @@ def train_arrays(
     what = f"{len(wanted.labels)} classes: {some(wanted.labels)}" if wanted.labels else "numbers"
     scaling = ", each brought to mean 0 and standard deviation 1" if standardise else ""
     rows = f"{quantity(len(x), 'example')} of {quantity(x.shape[1], 'number')}"
-    notes = [f"from {rows}{scaling}, predicts {some(names)}, {what}"]
+    notes = [f"from {rows}{scaling}, predicts {some(names)}, {what}", *_not_read(names, y)]
     return trained._replace(notes=[*dict.fromkeys([*notes, *trained.notes, *x.notes, *y.notes])])
+
+
+def _not_read(names: Sequence[str], y: Stored) -> Iterator[str]:
+    """A note for each target whose unit or classes the file says in a kind of attribute that is not read."""
+    for name, said in zip(names, y.meanings, strict=False):
+        if said.unread:
+            way = "--unit or --labels (units=, labels=) says what they would"
+            yield f"{name}: attributes that are not read, as their length is not fixed: {some(said.unread)}; {way}"
 
 
 def _pair(

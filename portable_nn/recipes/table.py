@@ -361,7 +361,8 @@ def fit_target(
     validation = (x, y) if len(x) else None
     history = network.fit(*train, loss=wanted.loss, validation=validation, early_stopping=patience, **options)
     network = described(network, wanted, units or {})
-    notes = [f"losses: of {some(wanted.names)} brought to mean 0 and standard deviation 1"] * (wanted.mean is not None)
+    scaled = f"losses are those of {some(wanted.names)} scaled to mean 0 and standard deviation 1"
+    notes = [scaled] * (wanted.mean is not None)
     return TrainedTable(network, history, figures_of(network, history, wanted, x, in_units), notes)
 
 

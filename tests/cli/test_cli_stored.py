@@ -31,7 +31,7 @@ TRAIN = ("train", "6-8-1", "echoes.h5", "--inputs", "waveforms", "--target", "sw
 def test_train_evaluate_predict(run, echoes, tmp_path):
     done = run(*TRAIN, "--out", "swh.safetensors", "--epochs", "4", "--rate", "0.01")
     assert done.code == 0, done.err
-    assert "predicts swh, numbers\nlosses: of swh brought to mean 0 and standard deviation 1\n" in done.err
+    assert "predicts swh, numbers\nlosses are those of swh scaled to mean 0 and standard deviation 1\n" in done.err
     net = pnn.load(tmp_path / "swh.safetensors")
     assert (net.outputs[0].labels, net.outputs[0].unit) == (("swh",), "m")
     wanted = net.predict(X)[:, 0]
@@ -47,6 +47,15 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
     )
     assert done.code == 0, done.err
     assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
+
+
+def test_a_unit_in_a_text_that_is_not_read_is_none_and_is_told(run, echoes, tmp_path):
+    with h5py.File(echoes, "a") as file:
+        file["swh"].attrs["units"] = "m"  # Of variable length, as h5py writes it.
+    done = run(*TRAIN[:-2], "--out", "swh.npz", "--epochs", "1")
+    assert done.code == 0, done.err
+    assert "swh: attributes that are not read, as their length is not fixed: units; --unit or" in done.err
+    assert pnn.load(tmp_path / "swh.npz").outputs[0].unit == ""
 
 
 @pytest.mark.parametrize("kind", ["nc", "zarr"])

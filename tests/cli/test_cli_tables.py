@@ -46,7 +46,7 @@ def test_a_price_is_learned_from_words_and_gaps(run, houses: Path) -> None:
     assert "from 30 rows, predicts price, a number\n" in found.err
     assert "numbers: area, rooms, each brought to mean 0 and standard deviation 1\n" in found.err
     assert "categories: district (2)\nmissing values: rooms (median)\nleft out: note\n" in found.err
-    assert found.err.count("losses: of price brought to mean 0 and standard deviation 1\n") == 1
+    assert found.err.count("losses are those of price scaled to mean 0 and standard deviation 1\n") == 1
     assert found.json["epochs"] == 1000
     assert set(found.json["figures"]) == {"val_rmse", "val_mae", "val_r2"}
 

@@ -20,7 +20,7 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data import stored
 from portable_nn.data.stored_files import open_stored
 from portable_nn.plain import open_tensors
-from portable_nn.plain.packing import packing_of
+from portable_nn.plain.packing import meaning_of, packing_of
 from portable_nn.recipes.arrays import train_arrays
 
 NAME = "data_20/ku/power_waveform"
@@ -180,6 +180,34 @@ def test_attributes_that_leave_the_numbers_unclear(attributes: dict[str, Any], w
     with pytest.raises(DataError, match=rf"x\.nc: {NAME}: .*{words}"):
         open_stored(path, [NAME])
     assert open_stored(path, ["other"])[:3].tolist() == [0, 1, 2]  # The others are read.
+
+
+@pytest.mark.parametrize(
+    ("attributes", "meaning", "unread"),
+    [
+        ({"units": np.bytes_("m")}, ("m", ()), []),
+        ({"units": "m"}, ("", ()), ["units"]),  # Of variable length.
+        ({"flag_values": np.array([], np.int8)}, ("", ()), []),
+        ({"flag_values": np.int8([0, 2]), "flag_meanings": np.bytes_("sea land")}, ("", ("sea", "1", "land")), []),
+        ({"flag_values": np.int8([0, 2]), "flag_meanings": "sea land"}, ("", ()), ["flag_meanings"]),
+        ({"flag_values": np.int8([0, 0]), "flag_meanings": np.bytes_("sea land")}, ("", ()), []),
+        ({"flag_values": np.int8([-1, 0]), "flag_meanings": np.bytes_("sea land")}, ("", ()), []),
+        ({"flag_values": np.float32([0, 1]), "flag_meanings": np.bytes_("sea land")}, ("", ()), []),
+    ],
+)
+def test_units_and_flags_are_read_where_they_say_what_numbers_mean(
+    attributes: dict[str, Any], meaning: tuple[str, tuple[str, ...]], unread: list[str], tmp_path: Path
+) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = np.int8([0, 1])
+        file["x"].attrs.update(attributes)
+    with open_tensors(tmp_path / "x.h5") as found:
+        assert found.meaning("x") == (*meaning, tuple(unread))
+
+
+@pytest.mark.parametrize("values", [[[0], [0, 1]], [0, "1"], [True, False], 7, {}, [10**30, 1]])
+def test_flags_of_json_that_are_no_numbers_of_classes_name_none(values: Any) -> None:
+    assert meaning_of({"flag_values": values, "flag_meanings": "sea land"}).labels == ()
 
 
 def test_a_fill_value_of_another_type_is_the_number_that_it_is(tmp_path: Path) -> None:
