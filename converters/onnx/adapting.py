@@ -129,9 +129,9 @@ def _check_batches(after: Program, before: Program, tolerance: Tolerance) -> Non
     size, count = (len(next(iter(feeds.values()))) for feeds in (parts[0], together))
     where = f"the batch, which is {size}, cannot be any: "
     for name in before.graph.outputs:
-        if len(shapes := {part[name].shape[1:] for part in alone}) > 1:
-            found = " and ".join(map(format_shape, sorted(shapes)))
-            raise VerificationError(f"{where}without it, output '{name}' has the shapes {found} by the data")
+        if len({part[name].shape[1:] for part in alone}) > 1:
+            shapes = " and ".join(sorted({format_shape(part[name].shape) for part in alone}))
+            raise VerificationError(f"{where}output '{name}' has the shapes {shapes} for different inputs")
     ours, expected = _run(after, together), _joined(alone)
     for name in expected:
         pair = tolerance.pair(name, ours[name], expected[name])

@@ -133,7 +133,7 @@ def export_onnx(
         network: the network.
         path: the file to write.
         opset: the version of the standard operators, 13 to 25; by default the lowest from 17 up that can hold the
-            network, with weights of 8 bits and fewer in the types that they have in files, which onnxruntime can run.
+            network and has the types of its packed weights, but for float4e2m1, which onnxruntime cannot run.
         verify: whether to compare numpy and onnxruntime on the same inputs, at two batch sizes, before writing.
         atol: the absolute tolerance of that comparison.
         rtol: the relative tolerance, in terms of the largest magnitude in each output; added to ``atol``.

@@ -81,7 +81,7 @@ def command(
     finds them.
 
     With --inputs as well, DATA is a file with named arrays of any size, which is read and shuffled in pieces. A target
-    of whole numbers is a class, any other a number; units and labels are those in the file, or of --unit swh=m and
+    of whole numbers is a class, any other a number; units and labels come from the file, or from --unit swh=m and
     --labels. --validation holds out random blocks of rows.
 
     Without these options, 784-200-10 has 784 inputs, one hidden layer of 200 units and 10 classes. Rows of 784 numbers

@@ -40,8 +40,8 @@ class Failure(NamedTuple):
 class Oracle:
     """First-order and second-order information about a game, over points (…, d), each a run of its own.
 
-    Numbers are floats, or such of a tape (see ``recording.RecordingOracle``). ``noise`` is the standard deviation of
-    Gaussian noise on F. A step that has no solution is nan, and the last ``failure`` says of which runs and why.
+    Elements are floats, or scalars of a tape (see ``recording.RecordingOracle``). ``noise`` is the standard deviation
+    of Gaussian noise on F. A step that has no solution is nan, and the last ``failure`` says of which runs and why.
     ``nfev`` and ``njev`` count the evaluations of F and of J.
     """
 
