@@ -67,7 +67,7 @@ def open_file(opened: Opened) -> Listing:
         spans = ((f"/{name}", at, at + both[name].nbytes) for name, at in offsets.items())
         refuse(where, [*faults, *overlaps(spans)])
         metadata, notes = _metadata(file, texts)
-        meanings = {name: _meaning(each) for name, each in datasets.items()}
+        meanings = dict(zip(datasets, map(_meaning, datasets.values()), strict=True))
     if start:
         notes.append(f"the HDF5 data begin at byte {start}, after a user block, which is not read")
 

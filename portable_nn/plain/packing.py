@@ -57,13 +57,21 @@ def meaning_of(attributes: Mapping[str, Any]) -> Meaning:
     ('ocean', 'lake', '2', 'land')
     """
     unit, values, words = (attributes.get(name, "") for name in MEANINGS)
-    names = words.split() if isinstance(words, str) and words.replace("\n", " ").isprintable() else []
-    numbers = values.ravel().tolist() if isinstance(values, np.ndarray) else values
-    if names and isinstance(numbers, list) and all(type(x) is int and 0 <= x < MOST_CLASSES for x in numbers):
-        called = dict(zip(numbers, names, strict=False))
-        if len(numbers) == len(called) == len(set(names)) == len(names):
-            return Meaning("", tuple(called.get(number, str(number)) for number in range(max(called) + 1)))
+    if labels := _labels(values.ravel().tolist() if isinstance(values, np.ndarray) else values, words):
+        return Meaning("", labels)
     return Meaning(unit) if isinstance(unit, str) and unit.isprintable() and unit != "1" else Meaning()
+
+
+def _labels(numbers: Any, words: Any) -> tuple[str, ...]:
+    """The names of classes, of which each number has one among the words; none where they are something else."""
+    names = words.split() if isinstance(words, str) and words.replace("\n", " ").isprintable() else []
+    if not names or not isinstance(numbers, list):
+        return ()
+    called = {number: name for number, name in zip(numbers, names, strict=False) if type(number) is int}
+    is_whole = len(numbers) == len(called) == len(set(names)) == len(names)
+    if not is_whole or not 0 <= min(called) <= max(called) < MOST_CLASSES:
+        return ()
+    return tuple(called.get(number, str(number)) for number in range(max(called) + 1))
 
 
 class Packing(NamedTuple):
