@@ -5,7 +5,7 @@ The other side is written here, with Pillow, OpenCV, PyTorch and numpy, without 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -283,7 +283,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-CASES = [(name, fault) for name, model in MODELS.items() for fault in model.faults]
+def _by_fault() -> Iterator[Any]:
+    """Each fault of each model; of a fault that several have, all but the first are sweeps."""
+    seen = set[str]()
+    for name, model in MODELS.items():
+        for fault in model.faults:
+            yield pytest.param(name, fault, marks=[pytest.mark.sweep] * (fault in seen))
+            seen.add(fault)
 
 
 def asked(folder: Path, photo: Path, name: str, **given: Any) -> Any:
@@ -299,7 +305,7 @@ def causes(found: Any) -> str:
     )
 
 
-@pytest.mark.parametrize(("name", "fault"), CASES)
+@pytest.mark.parametrize(("name", "fault"), list(_by_fault()))
 def test_the_cause_is_named_by_what_went_in(folder: Path, photo: Path, name: str, fault: str) -> None:
     model = MODELS[name]
     cause, change = model.faults[fault]
@@ -323,7 +329,7 @@ def test_the_same_preparation_is_not_accused(folder: Path, photo: Path, name: st
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.sweep] * (name != "grey")) for name in MODELS])
 def test_answers_name_most_causes_and_accuse_none_wrongly(folder: Path, photo: Path, name: str) -> None:
     model = MODELS[name]
     session = onnxruntime.InferenceSession(folder / f"{name}.onnx")
@@ -389,7 +395,7 @@ ON_DIGITS: dict[str, tuple[str, Callable[[Pixels], Pixels]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["digits-cnn", "digits-mlp"])
+@pytest.mark.parametrize("name", ["digits-cnn", pytest.param("digits-mlp", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("fault", ON_DIGITS)
 def test_the_cause_is_named_with_shipped_digits(name: str, fault: str) -> None:
     cause, change = ON_DIGITS[fault]

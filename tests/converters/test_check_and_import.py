@@ -209,9 +209,11 @@ TORCHVISION = {"alexnet": 224, "resnet18": 32, "squeezenet1_1": 64, "mobilenet_v
 """Networks, and a height and width that they take."""
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.sweep if name == "alexnet" else pytest.mark.long) for name in TORCHVISION],
+)
 def test_networks_of_torchvision(name: str, training: bool, tmp_path: Path) -> None:
     """With open heights and widths, and as they train: with dropout, and the statistics of the batch."""
     torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")

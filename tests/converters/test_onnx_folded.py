@@ -142,7 +142,15 @@ def model_of(h: Hiding, output: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("seeds", [range(4), pytest.param(range(4, 100), marks=pytest.mark.long)], ids=["few", "many"])
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        range(4),
+        pytest.param(range(4, 24), marks=pytest.mark.long),
+        pytest.param(range(24, 100), marks=pytest.mark.sweep),
+    ],
+    ids=["few", "more", "many"],
+)
 def test_constants_may_be_computed(reader: str, seeds: range, tmp_path: Path) -> None:
     for seed in seeds:
         hiding = Hiding(np.random.default_rng(seed), depth=1 + seed % 7)

@@ -54,8 +54,8 @@ LIGHT = {
 }  # fmt: skip
 """The models, and how many of their weights lead to the logits."""
 
-SMALL = {"squeezenet"}
-"""Those that take no more than a second or two."""
+SMALL, LARGE = {"squeezenet"}, {"bvlc_alexnet", "vgg19", "zfnet512"}
+"""Those that take no more than a second or two; those whose sums of products take most of a minute."""
 
 
 def light(name: str) -> onnx.ModelProto:
@@ -100,7 +100,8 @@ def logits_with_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _rows() -> Iterator[Any]:
     for name in LIGHT:
-        yield pytest.param(name, id=name, marks=[] if name in SMALL else pytest.mark.long)
+        kind = pytest.mark.sweep if name in LARGE else pytest.mark.long
+        yield pytest.param(name, id=name, marks=[] if name in SMALL else kind)
 
 
 @pytest.mark.parametrize("name", list(_rows()))

@@ -92,6 +92,9 @@ MODELS: dict[str, Callable[[], Any]] = {
 WHOLE = ("vit_b_16", "swin_t")
 """Models in their real size: a proof of each takes minutes."""
 
+MANY_LAYERS = ("resnet18", "efficientnet_b0")
+"""Models of which the proof by training takes long."""
+
 
 def _made(make: Callable[[], Any]) -> tuple[Any, Any, Any]:
     """A model whose zeros, such as those of a head, hide no difference; an example, and its open sizes."""
@@ -109,7 +112,9 @@ def _shapes(module: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(each.shape) for name, each in module.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.sweep] * (name in MANY_LAYERS)) for name in MODELS]
+)
 def test_a_model_computes_and_trains_as_in_pytorch_and_comes_back(name: str) -> None:
     module, example, dynamic = _made(MODELS[name])
     found = read_torch(module, example, dynamic=dynamic, prove_training=True, seed=0)

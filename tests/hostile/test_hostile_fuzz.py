@@ -159,7 +159,7 @@ def fuzz() -> Iterator[Callable[..., int]]:
         yield call
 
 
-@pytest.mark.parametrize("seconds", [3, pytest.param(120, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("seconds", [2, pytest.param(120, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("reader", READERS)
 def test_a_fuzzer_finds_no_error_but_the_packages_own(
     tmp_path: Path, fuzz: Callable[..., int], reader: str, seconds: int

@@ -65,8 +65,9 @@ ANY = (".h5", ".npz")
 @pytest.mark.parametrize(
     ("bits", "remembered"),
     [
-        pytest.param(8, True, id="after the valid file"),
+        pytest.param(1, True, id="one of each byte, after the valid file"),
         pytest.param(1, False, id="one of each byte, for the first time"),
+        pytest.param(8, True, id="after the valid file", marks=pytest.mark.sweep),
         pytest.param(8, False, id="for the first time", marks=pytest.mark.sweep),
     ],
 )

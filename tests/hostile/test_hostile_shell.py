@@ -21,10 +21,9 @@ def run(first: int, count: int, *options: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", [0, 100])
-def test_no_command_fails_in_a_way_that_is_not_its_own(first: int) -> None:
+def test_no_command_fails_in_a_way_that_is_not_its_own() -> None:
     """Every exit code is one of 0 to 4; there is no traceback, no signal, and no command takes too long."""
-    run(first, 100)
+    run(0, 100)
 
 
 @pytest.mark.sweep

@@ -166,8 +166,10 @@ def test_the_samples_are_of_each_kind(surface):
     assert (found == wanted).mean() > 0.9
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name == "altimetry-swh" else pytest.mark.sweep) for name in NAMES],
+)
 def test_a_short_run_of_the_recipe_is_the_same_twice(name, monkeypatch):
     module = recipe_of(find_model(name)).__module__
     monkeypatch.setattr(f"{module}.STEPS", 10)

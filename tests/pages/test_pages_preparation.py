@@ -149,12 +149,12 @@ def compare(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path, 
 def test_digits_found_in_pictures_are_those_of_python(steps: Preprocessing, tmp_path: Path) -> None:
     rng = np.random.default_rng(len(steps))
     several = 1 if steps is DIGIT else 5
-    cases = [(scene(digits(int(rng.integers(1, several + 1)), rng), rng), steps) for _ in range(300)]
-    cases += [(in_two_shadows(scene(digits(1, rng), rng), rng), steps) for _ in range(100)]
+    cases = [(scene(digits(int(rng.integers(1, several + 1)), rng), rng), steps) for _ in range(100)]
+    cases += [(in_two_shadows(scene(digits(1, rng), rng), rng), steps) for _ in range(40)]
     blank = np.full((40, 50, 4), 255, np.uint8)
     plain = [digits(1, rng)[0] for _ in range(20)]
     cases += [(np.dstack([digit] * 3 + [np.full((28, 28), 255, np.uint8)]), steps) for digit in plain]
-    assert compare([*cases, (blank, steps)], tmp_path, 255) >= 200  # The others are too faint.
+    assert compare([*cases, (blank, steps)], tmp_path, 255) >= 80  # The others are too faint.
 
 
 def test_pictures_brought_to_a_frame_are_those_of_python(tmp_path: Path) -> None:

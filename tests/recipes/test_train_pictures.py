@@ -136,7 +136,7 @@ def shapes(folder: Path, count: int, seed: int, *, light: bool) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("light", [False, True])
+@pytest.mark.parametrize("light", [False, pytest.param(True, marks=pytest.mark.sweep)])
 def test_shapes_are_learned_from_few_pictures_as_well_as_by_a_network_of_pytorch(tmp_path: Path, light: bool) -> None:
     """Against three blocks of convolution, normalisation and pool, and 30 epochs of Adam, on the same pictures."""
     torch = pytest.importorskip("torch")

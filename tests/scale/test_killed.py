@@ -80,10 +80,10 @@ def go_through(ordeal: Ordeal, wanted: list[str], count: int) -> None:
 
 @pytest.mark.long
 def test_killed_workers_a_killed_client_and_a_full_disk(tmp_path: Path) -> None:
-    inputs = data(tmp_path / "data", 2000, 2000)
+    inputs = data(tmp_path / "data", 800, 800)
     wanted = serial(inputs, tmp_path / "serial.csv")
-    ordeal = Ordeal(inputs, tmp_path / "answers.csv", 4000 // 256 + 1, "--shard-size", "256")
-    go_through(ordeal, wanted, 4000)
+    ordeal = Ordeal(inputs, tmp_path / "answers.csv", 1600 // 100 + 1, "--shard-size", "100")
+    go_through(ordeal, wanted, 1600)
 
 
 @pytest.mark.long

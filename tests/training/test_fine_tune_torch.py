@@ -169,7 +169,7 @@ def test_five_steps_of_resnet18(tmp_path: Path, optimizer: str) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "dtype"),
     [
-        pytest.param("sgd", "float32", marks=pytest.mark.long),
+        pytest.param("sgd", "float32", marks=pytest.mark.sweep),
         pytest.param("adam", "float64", marks=pytest.mark.sweep),
     ],
 )
