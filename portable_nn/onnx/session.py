@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 from msgspec.structs import replace
+from onnx import NodeProto
 
 from portable_nn.core.bounded import OvertimeError, bounded
 from portable_nn.core.dims import apart
@@ -31,7 +33,8 @@ from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
 from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model, regions
-from portable_nn.onnx.storage.files import check_unread, opening_model, parsed
+from portable_nn.onnx.storage.files import check_unread, opening_model, parsed, read_light
+from portable_nn.onnx.storage.functions import subgraphs
 from portable_nn.onnx.writing import size_of, to_bytes, to_model
 from portable_nn.operators.opaque.nodes import opaque_labels
 from portable_nn.operators.opaque.side import DTYPES
@@ -267,7 +270,7 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
         check_unread(model)
     source = model if isinstance(model, bytes) else str(model)
     first: Exception | None = None
-    for level in _levels(options):
+    for level in _levels(options, model):
         options.graph_optimization_level = level
         try:
             return start(source, options, provider, where)
@@ -279,13 +282,30 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
     raise _refusal(first, model, where) from first
 
 
-def _levels(options: Any) -> tuple[Any, ...]:
+def _levels(options: Any, model: bytes | str | Path) -> tuple[Any, ...]:
     """The levels to which onnxruntime may rewrite a graph: the given one, and lower ones where its rewrites make the
-    graph invalid."""
+    graph invalid.
+
+    None where branches stand in branches in branches: onnxruntime 1.32 ends some processes as it decides all of them.
+    """
     levels = runtime().GraphOptimizationLevel
-    if options.graph_optimization_level == levels.ORT_DISABLE_ALL:
+    if options.graph_optimization_level == levels.ORT_DISABLE_ALL or _deepest_branch(model) > 2:
         return (levels.ORT_DISABLE_ALL,)
     return (options.graph_optimization_level, levels.ORT_ENABLE_BASIC, levels.ORT_DISABLE_ALL)
+
+
+def _deepest_branch(model: bytes | str | Path) -> int:
+    """How many branches stand in each other at most; 0 in a model that is not valid."""
+
+    def depth(nodes: Iterable[NodeProto]) -> int:
+        return max((depth(each.node) + (node.op_type == "If") for node in nodes for each in subgraphs(node)), default=0)
+
+    with suppress(FileError):
+        if not isinstance(model, bytes):
+            return depth(read_light(model).graph.node)
+        if b"then_branch" in model:
+            return depth(parsed(model, "").graph.node)
+    return 0
 
 
 def _refusal(error: Exception, model: bytes | str | Path, where: str) -> PortableNNError:

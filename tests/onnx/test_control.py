@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -710,3 +712,44 @@ def assert_same_as_pytorch(net: pnn.Network, module: Any, inputs: list[np.ndarra
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         wanted = (parameter - 0.1 * gradient).detach().numpy()
         np.testing.assert_allclose(net.parameters[name], wanted, rtol=1e-4, atol=1e-6)
+
+
+RUN = """
+import sys
+import numpy as np
+import portable_nn as pnn
+from portable_nn.onnx.session import Session
+
+runs = {"import": lambda: pnn.import_onnx(sys.argv[2]).predict, "session": lambda: Session(sys.argv[2]).run}
+run = runs[sys.argv[1]]()
+for row in ([1, 2], [-3, 3]):
+    found = run({"x": np.array([row], np.float32)})
+    print(*np.ravel(found["y4"] if isinstance(found, dict) else found).tolist())
+"""
+
+
+@pytest.mark.parametrize("how", ["import", "session"])
+def test_branches_in_each_other_that_constants_decide_do_not_end_the_process(how: str, tmp_path: Path) -> None:
+    """Four in each other, and in them one that data decide, which reads a weight: they end the optimiser."""
+    arms = (
+        body("then", ["a"], helper.make_node("MatMul", ["x", "w"], ["a"])),
+        body("else", ["b"], helper.make_node("Abs", ["x"], ["b"])),
+    )
+    inner = body(
+        "at 0",
+        ["y0"],
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Cast", ["sum"], ["c"], to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["y0"], then_branch=arms[0], else_branch=arms[1]),
+    )
+    inner.initializer.append(numpy_helper.from_array(np.array([[1, 2], [3, 4]], np.float32), "w"))
+    for depth in range(1, 5):
+        decided = helper.make_node("If", [f"yes{depth}"], [f"y{depth}"], then_branch=inner, else_branch=inner)
+        inner = body(f"at {depth}", [f"y{depth}"], decided)
+        inner.initializer.append(numpy_helper.from_array(np.array(True), f"yes{depth}"))
+    inner.input.append(value("x", ["N", 2]))
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(inner, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    command = [sys.executable, "-c", RUN, how, str(tmp_path / "m.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["7.0 10.0", "3.0 3.0"], done.stderr
