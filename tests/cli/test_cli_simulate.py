@@ -211,9 +211,7 @@ def test_pictures_of_a_run(run, tmp_path):
     ("picture", "words"),
     [
         ("saddle", ["f(x, y)", "elevation 28°, azimuth 300°"]),
-        ("above", ["steepest ascent", "players (∂f"]),
-        ("coordinates", ["step"]),
-        ("orbit", ["equilibrium"]),
+        ("overview", ["steepest ascent", "players (∂f", "x and y over the steps", "trajectory"]),
         ("circle", ["continuous flow", "discrete: 20 "]),
     ],
 )

@@ -12,11 +12,8 @@ from portable_nn.adversarial.pictures.comparisons import comparison as compariso
 from portable_nn.adversarial.pictures.eigenvalues import spectrum as spectrum
 from portable_nn.adversarial.pictures.gans import gan as gan
 from portable_nn.adversarial.pictures.paper import game_in_words as game_in_words
-from portable_nn.adversarial.pictures.payoffs import above as above
 from portable_nn.adversarial.pictures.payoffs import saddle as saddle
 from portable_nn.adversarial.pictures.phases import field as field
 from portable_nn.adversarial.pictures.sweeps import sweep as sweep
 from portable_nn.adversarial.pictures.trajectories import circle_and_spiral as circle_and_spiral
-from portable_nn.adversarial.pictures.trajectories import coordinates as coordinates
-from portable_nn.adversarial.pictures.trajectories import orbit as orbit
 from portable_nn.adversarial.pictures.trajectories import run as run

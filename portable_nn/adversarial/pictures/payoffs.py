@@ -48,23 +48,11 @@ ANGLES: Final = ((28, 300), (10, 315), (45, 225))
 """Elevation and azimuth of the views, in degrees."""
 
 
-@style()
-def above(result: Result) -> Figure:
+def above_on(axes: Axes, view: View) -> None:
     """The payoff f as colours, with a run, arrows of steepest ascent and arrows of the players.
 
     The first are (∂f/∂x, ∂f/∂y), the others (∂f/∂x, -∂f/∂y), as y descends. All have the same length.
-
-    Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane or has no f.
     """
-    view = plane_view(result)
-    check_value(view.game)
-    paper = sheet(7.2, 7.4, heading(result))
-    above_on(paper.add_subplot(), view)
-    return paper
-
-
-def above_on(axes: Axes, view: View) -> None:
-    """Draw that on axes."""
     game, window = view.game, view.window
     colours(axes, game, window)
     arrows(axes, game, window)

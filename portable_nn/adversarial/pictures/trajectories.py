@@ -76,38 +76,14 @@ def run(result: Result) -> Figure:
     return paper
 
 
-@style()
-def orbit(result: Result) -> Figure:
-    """The trajectory of a run in the plane, its start and end, and the equilibria.
-
-    Raises ``UsageError`` for many runs at once, and for a game that is not played in a plane.
-    """
-    view = plane_view(result)
-    paper = sheet(6.2, 6.8, heading(result))
-    orbit_on(paper.add_subplot(), view)
-    return paper
-
-
 def orbit_on(axes: Axes, view: View, title: str = "trajectory") -> None:
-    """Draw that on axes."""
+    """The trajectory of a run in the plane, its start and end, and the equilibria."""
     path_on(axes, view, "\n".join(filter(None, [title, view.words])), grid="both")
     legend_below(axes, columns=5)
 
 
-@style()
-def coordinates(result: Result) -> Figure:
-    """The variables of x and y over the steps; the first three of each player.
-
-    Raises ``UsageError`` for many runs at once.
-    """
-    view = view_of(result)
-    paper = sheet(8, 4.8, heading(result))
-    coordinates_on(paper.add_subplot(), view)
-    return paper
-
-
 def coordinates_on(axes: Axes, view: View) -> None:
-    """Draw that on axes."""
+    """The variables of x and y over the steps; the first three of each player."""
     players = view.game.players
     for player, (name, count) in enumerate(zip("xy", players, strict=True)):
         for place in range(min(count, MOST)):

@@ -26,14 +26,7 @@ from portable_nn.core.text import fields, quantity, some, table
 if TYPE_CHECKING:
     from portable_nn.adversarial import Result, RunReport
 
-PICTURES: Final = {
-    "overview": "run",
-    "saddle": "saddle",
-    "above": "above",
-    "coordinates": "coordinates",
-    "orbit": "orbit",
-    "circle": "circle_and_spiral",
-}
+PICTURES: Final = {"overview": "run", "saddle": "saddle", "circle": "circle_and_spiral"}
 """The pictures of a run, and the functions that draw them."""
 
 ROWS = NUMBERS = True
