@@ -416,7 +416,7 @@ UNEXPLAINED: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 
 
 @pytest.mark.quick("rough", "constant")
-@pytest.mark.parametrize("name", ["grey", "letterbox"])
+@pytest.mark.parametrize("name", ["grey", pytest.param("letterbox", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("what", UNEXPLAINED)
 def test_nothing_is_accused_where_nothing_explains(folder: Path, photo: Path, name: str, what: str) -> None:
     x = MODELS[name].theirs(photo, MODELS[name].channels)

@@ -171,7 +171,7 @@ def named(tree: Any) -> dict[str, Array]:
     return {".".join(str(getattr(entry, "key", entry)) for entry in path): np.asarray(leaf) for path, leaf in found}
 
 
-SEEDS = [pytest.param(seed, marks=pytest.mark.long if seed < 15 else pytest.mark.sweep) for seed in range(100)]
+SEEDS = [pytest.param(seed, marks=pytest.mark.long if seed < 6 else pytest.mark.sweep) for seed in range(100)]
 
 
 def agree(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:

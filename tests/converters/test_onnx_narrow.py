@@ -246,7 +246,9 @@ READ = [(code, kind) for code in SINCE for kind in KINDS if code != 24 or kind =
 """What reads weights of which type: DequantizeLinear has no float8e8m0, nor has onnxruntime's Reshape."""
 
 
-@pytest.mark.parametrize("opset", [None, 13, 19, 20, 21, 23, 24, 25], ids=str)
+@pytest.mark.parametrize(
+    "opset", [None, 20, 25, *(pytest.param(opset, marks=pytest.mark.sweep) for opset in (13, 19, 21, 23, 24))], ids=str
+)
 @pytest.mark.parametrize(("code", "kind"), READ, ids=str)
 def test_export_keeps_the_type_of_a_weight_where_the_opset_has_it(
     code: int, kind: str, opset: int | None, tmp_path: Path

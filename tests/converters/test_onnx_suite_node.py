@@ -33,9 +33,8 @@ FAULTS: dict[str, tuple[int, int]] = {
 OPAQUE = {"signals": 1, OTHERS: 9}
 """By group, how many are right with a node that onnxruntime runs."""
 
-pytestmark = pytest.mark.long
 
-
+@pytest.mark.long
 def test_how_many_there_are() -> None:
     assert sum(map(len, groups().values())) == 1404
 
@@ -46,6 +45,7 @@ def has_its_operators(case: Case) -> bool:
     return all(find(node.op_type) or node.op_type in NEWER for node in nodes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", [*GROUPS, OTHERS])
 def test_all_of_a_group_are_right_whose_operators_are_here(group: str) -> None:
     with warnings.catch_warnings():
@@ -73,6 +73,7 @@ REFUSED = {
 """The tests that are right here, and that the default import refuses, as it compares them with onnxruntime."""
 
 
+@pytest.mark.sweep  # Of most it follows from ``test_all_nodes_of_the_standard``, which compares import with check.
 def test_what_is_right_is_imported_by_default() -> None:
     refused = [case for case in cases("node") if not run(case).right]
     assert {case.name for case in refused if run(case, verify=False).right} == REFUSED

@@ -24,7 +24,7 @@ SIZES = {
 }  # fmt: skip
 """The networks, and the height and width of their pictures."""
 
-HEAVY = {"efficientnet_b0", "densenet121", "googlenet", "convnext_tiny", "vit_b_16", "swin_t"}
+HEAVY = {"efficientnet_b0", "shufflenet_v2_x0_5", "densenet121", "googlenet", "convnext_tiny", "vit_b_16", "swin_t"}
 """Those that take half a minute and more: they are sweeps."""
 
 EXPORTERS = ["torchscript", "dynamo"]

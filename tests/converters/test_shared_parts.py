@@ -17,7 +17,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 WIDTH = 6
-SEEDS = [pytest.param(seed, marks=pytest.mark.long if seed < 8 else pytest.mark.sweep) for seed in range(520)]
+SEEDS = [pytest.param(seed, marks=pytest.mark.long if seed < 4 else pytest.mark.sweep) for seed in range(520)]
 
 
 class Step(NamedTuple):

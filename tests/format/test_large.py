@@ -60,8 +60,14 @@ print(json.dumps(found))
 
 
 @pytest.mark.minutes
-@pytest.mark.long
-@pytest.mark.parametrize(("suffix", "gibibytes"), [(".h5", 3), (".safetensors", 3), (".npz", 5)])
+@pytest.mark.parametrize(
+    ("suffix", "gibibytes"),
+    [
+        pytest.param(".h5", 3, marks=pytest.mark.long),
+        pytest.param(".safetensors", 3, marks=pytest.mark.long),
+        pytest.param(".npz", 5, marks=pytest.mark.sweep),  # Of more than 4 GiB, for the fields of 64 bits.
+    ],
+)
 def test_memory_is_bounded_by_one_tensor(tmp_path: Path, suffix: str, gibibytes: int) -> None:
     room = shutil.disk_usage(tmp_path).free
     if room < (2 * gibibytes + 2) * GIB:
