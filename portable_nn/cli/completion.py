@@ -95,8 +95,7 @@ def command(
         printer.result(script, {"shell": chosen, "script": script, "files": []})
         return
     files = _install(chosen, script)
-    lines = [f"written {file}" for file in files]
-    text = "\n".join([*lines, f"a new {chosen} completes portable-nn"])
+    text = "".join(f"written {file}\n" for file in files) + f"a new {chosen} completes portable-nn"
     printer.result(text, {"shell": chosen, "script": script, "files": list(map(str, files))})
 
 

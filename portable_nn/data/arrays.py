@@ -140,6 +140,7 @@ def _choose(names: Iterable[str], path: str | Path) -> list[str]:
     pairs = ", ".join(f"'{x}' and '{y}'" for x, y in PAIRS)
     raise DataError(
         path,
-        f"expected one array, or arrays named {pairs}; found {', '.join(sorted(by_name)) or 'none'}: --inputs and "
-        "--target name others (inputs=, targets=)",
+        f"expected one array, or arrays named {pairs}; found "
+        f"{', '.join(sorted(name.removeprefix('/') for name in by_name.values())) or 'none'}: --inputs and --target "
+        "name others (inputs=, targets=)",
     )

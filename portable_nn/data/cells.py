@@ -111,6 +111,17 @@ DATES: Final = (
 
 COMMAS: Final = "if these are numbers with decimal commas, say so: --decimal , (decimal=',')"
 
+_GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,|(?:,\d{3})+\.)\d+", re.ASCII)
+_FORMS: Final = {
+    ".": (
+        _NUMBER,
+        re.compile(rf"{_COMMA.pattern}|{_GROUPED.pattern}", re.ASCII),
+        f"{COMMAS}, and write them without marks of thousands",
+    ),
+    ",": (re.compile(_DIGITS.replace(r"\.", ","), re.ASCII), _GROUPED, "write numbers without marks of thousands"),
+}
+"""By the decimal mark of a table: the form of a number, that of a word that is meant as one, and what to do with it."""
+
 NOTHING: Final = "holds no value at all: leave it out"
 
 MEND: Final = "mend it, or leave its cell empty if the number is missing"
@@ -129,19 +140,23 @@ def number_fault(cell: str, decimal: str) -> str:
     return f"expected a number, found '{cell}'{hint}"
 
 
-def word_fault(cells: Cells) -> str | None:
-    """Why the words of a column are no categories, of which there may be ``MOST``; None where they are."""
+def word_fault(cells: Cells, decimal: str) -> str | None:
+    """Why the words of a column are no categories, of which there may be ``MOST``; None where they are.
+
+    By ``decimal``, the decimal mark of the table, some of them may be numbers, and need no mending.
+    """
     different = dict.fromkeys(cell for cell in cells if cell is not None)
     if not different:
         return NOTHING
-    forms = (_DATE, _COMMA, _NUMBER, re.compile(_INFINITY))
-    dates, commas, numbers, infinite = (dict.fromkeys(filter(form.fullmatch, different)) for form in forms)
+    number, meant, hint = _FORMS[decimal]
+    forms = (_DATE, meant, number, re.compile(_INFINITY))
+    dates, others, numbers, infinite = (dict.fromkeys(filter(form.fullmatch, different)) for form in forms)
     if len(dates) == len(different):
         return DATES
     if infinite and len(infinite) + len(numbers) == len(different):
         return f"holds '{next(iter(infinite))}', a number that no network can compute with: {MEND}"
-    if commas and len(commas) + len(numbers) >= MOSTLY * len(different):
-        return f"holds words such as '{next(iter(commas))}': {COMMAS}"
+    if others and len(others) + len(numbers) >= MOSTLY * len(different):
+        return f"holds words such as '{next(iter(others))}': {hint}"
     if MOSTLY * len(different) <= len(numbers) < len(different):
         word = next(word for word in different if word not in numbers)
         return f"holds numbers, but also the word '{word}': {MEND}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -69,7 +70,7 @@ def find_columns(
             continue
         found.append(_column(name, cells, missing, unknown, (units or {}).get(name, "")))
     if useless:
-        faults.append(f"--drop {','.join(useless)} (drop=) leaves them out")
+        faults.append(f"--drop {shlex.quote(','.join(useless))} (drop=) leaves them out")
     if faults:
         raise DataError(frame.where, "\n  ".join(faults))
     return tuple(found)
@@ -79,7 +80,7 @@ def _fault(frame: Frame, cells: Cells, is_meant: bool) -> str | None:
     """Why a column is of no use; None where it is, such as for words that are meant to be categories."""
     if not is_words(cells):
         return numbers_fault(frame, cells)
-    return word_fault(cells) or (None if is_meant else new_fault(cells))
+    return word_fault(cells, frame.decimal) or (None if is_meant else new_fault(cells))
 
 
 def _column(name: str, cells: Cells, policy: Missing, unknown: Unknown, unit: str) -> Column:
@@ -130,14 +131,12 @@ def codes_of(column: Column) -> tuple[float, ...]:
 
 
 def _missing_faults(frame: Frame, names: Sequence[str]) -> list[str]:
-    counts = {name: int(missing(frame.column(name)).sum()) for name in names}
-    holes = {name: count for name, count in counts.items() if count}
+    holes = {name: count for name in names if (count := int(missing(frame.column(name)).sum()))}
     listed = some(f"'{name}' {count:,}" for name, count in holes.items())
-    fault = (
+    return [
         f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. "
         "--missing (missing=) says what to put there: mean, median or indicator; drop leaves out these rows"
-    )
-    return [fault] if holes else []
+    ] * bool(holes)
 
 
 def without_holes(frame: Frame, names: Sequence[str]) -> Frame:

@@ -114,8 +114,7 @@ def font_file(name: str) -> Path:
 
 def bent(random: Generator, ink: Pixels) -> Pixels:
     """Ink moved by a smooth random field (P. Simard et al., ICDAR 2003), and slanted."""
-    margin = max(ink.shape) // 6
-    ink = np.pad(ink, margin)
+    ink = np.pad(ink, max(ink.shape) // 6)
     height, width = ink.shape
     grain = max(2, int(random.uniform(0.2, 0.5) * max(ink.shape)))
     far = random.uniform(0, 0.035) * max(ink.shape)

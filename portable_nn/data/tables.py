@@ -150,7 +150,9 @@ def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iter
             number += 1
             if number == 1 and _JSON.match(line):
                 raise DataError(
-                    name, "expected CSV, rows of cells with commas between them, with a header or without, found JSON"
+                    name,
+                    "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
+                    "jq -r '[.height, .weight] | @csv' writes such rows of its objects",
                 )
             if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")
@@ -194,7 +196,9 @@ def _no_text(error: UnicodeError, encoding: str, number: int) -> str:
     text, byte = error.object, error.object[error.start]
     row = number + text.count(b"\n", 0, error.start) + 1
     is_wide = not row - 1 and text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    other = "utf-16" if is_wide else "latin-1" if byte >= 0xA0 else "cp1252"
+    if b"\0" in text[:64] and not is_wide:
+        return f"{expected}, found none: pictures and other files than tables are given by their names"
+    other = "utf-16" if is_wide else "cp1252"
     return f"row {row}: {expected}, found the byte 0x{byte:02X}: --encoding {other} (encoding='{other}') may read it"
 
 
@@ -228,8 +232,8 @@ LABELS: Final = frozenset({"label", "labels", "class", "target", "species"})
 def _check_headings(headings: Sequence[str], layout: _Layout) -> None:
     """Raise ``DataError`` where the headings show that the columns are not as ``layout`` says."""
     if len(headings) != layout.columns:
-        found = f"{quantity(len(headings), 'heading')} ({some(headings)})"
-        raise DataError(layout.path, f"expected {layout.expected}, with a heading for each, found {found}")
+        reason = f"expected {layout.expected}, with a heading for each, found {quantity(len(headings), 'heading')}"
+        raise DataError(layout.path, f"{reason} ({some(headings)})")
     places = [place for place, heading in enumerate(headings, start=1) if heading.lower() in LABELS]
     if places and places[0] > 1:
         found = f"'{headings[places[0] - 1]}' in column {places[0]}"

@@ -77,8 +77,7 @@ class Sample:
 
     def rows(self, most: int | None = None) -> Array:
         """Those that are kept, in their order, of which there are ``most`` at most."""
-        width = self.parts[0][1].shape[1]
-        self._keep(max(POINTS, KEPT // width))
+        self._keep(max(POINTS, KEPT // self.parts[0][1].shape[1]))
         keys, rows = self.parts[0]
         return rows[_least(keys, most or len(keys))]
 

@@ -139,8 +139,7 @@ def _runs(model: Runnable, given: Mapping[str, list[Array]]) -> Iterator[tuple[i
             yield len(part), model.run({entry.name: part})
             continue
         for place in range(len(part)):
-            x = part[place : place + 1]
-            yield 1, run_one(model, entry, x)
+            yield 1, run_one(model, entry, part[place : place + 1])
 
 
 def run_one(model: Runnable, entry: Value, x: Array) -> NamedArrays:

@@ -107,5 +107,4 @@ def _write_entry(opened: OnnxFile, target: Path, name: str, steps: Preprocessing
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
     model.metadata_props.add(key=PREPARATION, value=preparation_text({name: steps}))
-    data = model.SerializeToString(deterministic=True)
-    write_whole(target, data)
+    write_whole(target, model.SerializeToString(deterministic=True))

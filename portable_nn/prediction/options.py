@@ -112,5 +112,4 @@ class ModelOptions:
 
     def runner(self, model: str | Path | Network | Runnable) -> Runner:
         """A model as one that gives an answer for each example. Raises as ``predict`` does."""
-        preparation = self.preparation
-        return self.opened(model).runner(preparation, self.output)
+        return self.opened(model).runner(self.preparation, self.output)

@@ -129,8 +129,7 @@ def train_classifier(
     first = [Normalization().adapt(x[train])] if standardise else _scaling(x) if steps else []
     network = build_classifier(sizes, activation, loss, labels=labels or names, first=first, seed=seed)
     if first:
-        name = network.inputs[0].name
-        network.inputs = (InputInfo(name, "table" if standardise else "image", steps),)
+        network.inputs = (InputInfo(network.inputs[0].name, "table" if standardise else "image", steps),)
     history = fit_classes(
         network,
         (x[train], targets[train]),

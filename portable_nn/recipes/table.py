@@ -289,7 +289,7 @@ def _class_target(
     frame: Frame, name: str, cells: Array, last: int | None, loss: Loss | None, *, are_meant: bool
 ) -> Target:
     if is_words(cells) and (
-        fault := word_fault(cells)
+        fault := word_fault(cells, frame.decimal)
         or (None if are_meant else new_fault(cells, "say that they are classes (--task classes, task=)"))
     ):
         raise DataError(frame.where, f"the target '{name}' {fault}")

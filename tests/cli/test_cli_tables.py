@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_a_table_in_latin_1_is_read_where_the_encoding_is_named(run, tmp_path: P
     train = ("train", "auto-auto", "old.csv", "--target", "art", "--rate", "0.1", "-o", "m.npz")
     found = run(*train)
     assert (found.code, found.out) == (3, "")
-    advice = "found the byte 0xF6: --encoding latin-1 may read it"
+    advice = "found the byte 0xF6: --encoding cp1252 may read it"
     assert found.err == f"error: old.csv: row 1: expected text in UTF-8, {advice}\n"
     assert run(*train, "--encoding", "latin-1").code == 0
     for options in (["old.csv", "--encoding", "latin-1"], ["new.csv"]):
@@ -95,6 +96,38 @@ def test_a_table_in_latin_1_is_read_where_the_encoding_is_named(run, tmp_path: P
         assert run("evaluate", "m.npz", *options, "--format", "json").json["accuracy"] == 1
     refused = run("predict", "m.npz", "old.csv", "--encoding", "latins")
     assert refused.err == "error: --encoding must be latin-1 or another that Python knows, not 'latins'\n"
+
+
+def test_a_german_table_of_excel_is_read_by_what_the_errors_advise(run, tmp_path: Path) -> None:
+    def write(thousands: str, missing: str) -> None:
+        rows = (f"Köln;{n},5;{missing if n == 9 else f'{n},25'};1{thousands}{n + 100},50" for n in range(40))
+        text = "\r\n".join(["Stadt;Fläche in m²;Alter;Miete (€)", *rows])
+        (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+
+    write(".", "k. A.")
+    train = ["train", "auto-auto", "t.csv", "--target", "Miete (€)", "--epochs", "1", "-o", "m.npz"]
+    assert "--encoding cp1252 may read it" in run(*train).err
+    train += ["--encoding", "cp1252"]
+    assert (
+        "holds words such as '1.100,50': if these are numbers with decimal commas, say so: --decimal ,"
+        in run(*train).err
+    )
+    assert "'1.100,50': write numbers without marks of thousands" in run(*train, "--decimal", ",").err
+    write("", "k. A.")
+    assert "say so: --decimal ," in run(*train).err
+    train += ["--decimal", ","]
+    fault = "column 'Alter' holds numbers, but also the word 'k. A.': mend it"
+    assert run(*train).err.startswith(f"error: t.csv: {fault}")
+    write("", "")
+    assert run(*train, "--missing", "mean").code == 0
+
+
+def test_the_columns_to_leave_out_are_quoted_for_a_shell(run, tmp_path: Path) -> None:
+    rows = "".join(f"2024-01-{n},{n},{n % 2}\n" for n in range(10, 30))
+    (tmp_path / "t.csv").write_text(f"frei ab,x,y\n{rows}")
+    train = ("train", "auto-auto", "t.csv", "--target", "y", "--epochs", "1", "-o", "m.npz")
+    advice = run(*train).err.splitlines()[-1].partition(" leaves them out")[0].removesuffix(" (drop=)")
+    assert run(*train, *shlex.split(advice)).code == 0
 
 
 def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp_path: Path) -> None:

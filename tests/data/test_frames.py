@@ -144,7 +144,8 @@ FAULTS = {
     "names alone": ("a,b\n", "expected rows below the names of the columns, found none"),
     "JSON": (
         '{"height_m":24,"soil":"clay"}\n{"height_m":3,"soil":"sand"}\n',
-        "expected CSV, rows of cells with commas between them, with a header or without, found JSON",
+        "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
+        "jq -r '[.height, .weight] | @csv' writes such rows of its objects",
     ),
     "names in brackets": ("[m],[1/s]\n", "expected rows below the names of the columns, found none"),
     "a cell too few": ("a,b\n1,2\n3\n", r":3: expected 2 cells, as the first line has, found 1"),

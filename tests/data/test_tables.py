@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from portable_nn.core.errors import DataError
 from portable_nn.data import tables
@@ -141,7 +142,10 @@ def test_the_faulty_cell_is_named(tmp_path_factory: pytest.TempPathFactory, row:
         read(path, chunk_rows=4)
 
 
-JSON = "expected CSV, rows of cells with commas between them, with a header or without, found JSON"
+JSON = (
+    "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
+    "jq -r '[.height, .weight] | @csv' writes such rows of its objects"
+)
 FAULTS = [
     ("", "expected rows of numbers, found none"),
     ("a,b,c\n\n", "expected rows of numbers, found only headings, a, b, c"),
@@ -184,7 +188,7 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
 @given(
     st.lists(st.integers(1, 20_000).map("a".__mul__), max_size=9),
     st.lists(st.text("aé ñ", min_size=1), max_size=9),
-    st.sampled_from([("latin-1", "é", "E9"), ("cp1252", "€", "80"), ("utf-16", "é", "FF")]),
+    st.sampled_from([("cp1252", "é", "E9"), ("cp1252", "€", "80"), ("utf-16", "é", "FF")]),
 )
 def test_the_first_row_that_is_no_text_is_named_with_an_encoding_that_reads_it(
     before: list[str], after: list[str], told: tuple[str, str, str]
@@ -200,6 +204,14 @@ def test_the_first_row_that_is_no_text_is_named_with_an_encoding_that_reads_it(
         assert raised.value.reason == f"row {row}: expected text in UTF-8, found the byte 0x{byte}: {advice}"
         words = read_frame(path, encoding=encoding).column("name").tolist()
     assert words == [*before, word, *(each.strip() for each in after if each.strip())]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_no_encoding_is_advised_for_a_picture(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "t.csv"
+    Image.new("L", (200, 150), 200).save(path, form)
+    with pytest.raises(DataError, match="found none: pictures and other files than tables are given by their names"):
+        read_frame(path)
 
 
 def test_endless_lines_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
