@@ -54,7 +54,10 @@ FLAGS: Final = {
 }
 """The options of arguments of the library that have other names."""
 
-ARRAYS: Final = "load it in Python, and write its arrays with np.savez('weights.npz', **arrays)"
+ARRAYS: Final = (
+    "load it in Python, and write its arrays with np.savez('weights.npz', **arrays), or np.savez('weights.npz', "
+    "*weights, *biases) if they are in lists"
+)
 """The way out for files that only Python reads."""
 
 HINTS: Final = {
@@ -63,7 +66,7 @@ HINTS: Final = {
         f". A pickle may run any code, so it is not read: where you trust it, {ARRAYS}, or convert the model: "
         "from_torch, from_sklearn",
     ),
-    ".json": f". Lists of JSON become arrays by np.array: {ARRAYS}",
+    ".json": f". Lists of JSON become arrays by [np.array(each) for each in weights]: {ARRAYS}",
     ".pt2": ". A program of torch.export is read as ONNX: in Python, "
     "torch.onnx.export(torch.export.load(PATH), f='model.onnx') writes it",
 }

@@ -222,8 +222,8 @@ def test_the_lists_of_nielsens_network(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net.json", "mine.h5"], "Lists of JSON become arrays by np.array: load it in Python, and write its arrays"),
-        (["net.json", "mine.h5", "--against", "digits"], "Lists of JSON become arrays by np.array: load it in Python"),
+        (["net.json", "mine.h5"], "or np.savez('weights.npz', *weights, *biases) if they are in lists"),
+        (["net.json", "mine.h5", "--against", "digits"], "Lists of JSON become arrays by [np.array(each) for"),
         (["net.mat", "mine.h5"], "If it holds weights, load it in Python, and write its arrays with np.savez("),
         (["net.npz", "mine.h5", "--activation", "tanh", "--rename", "no.json"], "no.json"),
         (["net.npz", "mine.h5"], "--activation (activation) must name the function after each layer but the last"),
