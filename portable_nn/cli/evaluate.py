@@ -75,10 +75,7 @@ def command(
     from portable_nn.prediction.evaluating import evaluated, tested_again
     from portable_nn.prediction.options import ModelOptions
 
-    named, columns = arrays.options(), arrays.columns
-    if len(columns) > 1:
-        raise UsageError(f"--target takes one column of a table, not {', '.join(columns)}")
-    target = columns[0] if columns else None
+    named, target = arrays.options(), arrays.column
     options = ModelOptions(
         **given.options(),
         dataset=named["inputs"],
@@ -98,8 +95,7 @@ def command(
     printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))
-    head = {"model": model, "data": data}
     tail = f"\n\n{written(drawn)}" if drawn else ""
-    printer.result(found.text() + tail, head | found.as_json(), found.rows)
+    printer.result(found.text() + tail, {"model": model, "data": data, **found.as_json()}, found.rows)
     if found.left_out:
         raise PortableNNError(f"of {quantity(found.left_out + found.examples, 'example')} {found.notes[-1]}")

@@ -92,6 +92,13 @@ class ArrayNames:
         return [] if self.inputs or self.file else listed(self.target)
 
     @property
+    def column(self) -> str | None:
+        """The column of a table with what is right, where one is named. Raises ``UsageError`` for several."""
+        if len(self.columns) > 1:
+            raise UsageError(f"--target takes one column of a table, not {', '.join(self.columns)}")
+        return self.columns[0] if self.columns else None
+
+    @property
     def file(self) -> Path | None:
         """The file of labels."""
         names = listed(self.target)

@@ -70,8 +70,10 @@ def command(
     """
     from portable_nn.converters.onnx.adapting import with_any_batch
     from portable_nn.core.dims import static
-    from portable_nn.data.dataset import read_dataset
+    from portable_nn.data.dataset import Dataset, read_dataset
     from portable_nn.opening import open_network
+    from portable_nn.prediction.evaluating import with_target
+    from portable_nn.prediction.options import ModelOptions
     from portable_nn.recipes.pictures import tune_pictures
     from portable_nn.recipes.tuning import class_count, table_examples, tune_classifier
 
@@ -97,7 +99,9 @@ def command(
         return
     shape = static(network.graph.inputs[0].shape[1:])
     if network.inputs[0].columns:
-        examples = table_examples(network, str(data), dialect.given())
+        examples = table_examples(network, str(data), dialect.given(), arrays.column)
+    elif arrays.column:
+        examples = Dataset(*with_target(network, data, None, arrays.column, ModelOptions(dialect=dialect.given())))
     else:
         examples = read_dataset(
             data, arrays.file, width=None if shape is None else math.prod(shape), dialect=dialect.given()
@@ -105,7 +109,7 @@ def command(
     examples, tested = training.apart(examples, data)
     width = static(network.types[network.graph.outputs[0]].shape[-1:])
     if not until and width and 0 < class_count(examples.y) < width[0]:
-        said = f"{class_count(examples.y)} of the model's {width[0]} classes"
-        printer.note(f"the data have {said}; --until -1 gives a new layer for them")
+        count = class_count(examples.y)
+        printer.note(f"the data have {count} of the model's {width[0]} classes; --until -1 gives a new layer for them")
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
     finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)

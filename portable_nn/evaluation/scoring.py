@@ -176,8 +176,8 @@ MULTI_LABEL = (
 )
 
 BINARY = (
-    "the targets are 0 and 1 alone, and the model does not say that it tells classes apart: if it does, evaluate it "
-    "with task classes"
+    "the targets are 0 and 1 alone, and the model does not say that it tells classes apart: if it does, "
+    "--task classes (task='classes') says so"
 )
 
 
@@ -283,8 +283,9 @@ class Scoring:
             elif not all(isinstance(each, int | float) for each in row):
                 faults[place] = f"expected a number to compare with, found {shortened(label)}"
             elif len(row) != width:
-                hint = "; if it tells classes apart, evaluate it with task classes" if len(row) == 1 else ""
-                faults[place] = f"the model predicts {quantity(width, 'number')}, and the data have {len(row)}{hint}"
+                faults[place] = f"the model predicts {quantity(width, 'number')}, and the data have {len(row)}" + (
+                    "; if these are scores of classes, --task classes (task='classes') says so" * (len(row) == 1)
+                )
             elif not all(abs(each) <= LARGEST for each in row):
                 faults[place] = f"expected a number up to {LARGEST:g} to compare with, found {shortened(label)}"
             else:

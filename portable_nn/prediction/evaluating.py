@@ -113,7 +113,7 @@ def evaluated(
 ) -> Evaluation:
     """As ``evaluate`` says it, which takes the options one by one."""
     options = with_labels(options)
-    data, y = _with_target(model, data, y, target, options)
+    data, y = with_target(model, data, y, target, options)
     given = _given(y, options.strict or target is not None)
     return evaluation_of(answers_of(model, data, options), given, options.strict, worst)
 
@@ -155,14 +155,14 @@ def tested_again(
     return tested, None, replace(options, dataset=None, targets=None)
 
 
-def _with_target(
+def with_target(
     model: str | Path | Network, data: Any, y: Any, target: str | None, options: ModelOptions
 ) -> tuple[Any, Any]:
     """Data with the labels of a column ``target`` taken out of it, if one is given."""
     if target is None:
         return data, y
     if any(info.columns for info in options.opened(model).description.inputs):
-        raise UsageError("target is for a model that does not know the columns of its tables by name: this one does")
+        raise UsageError("target: this model knows by name which column of a table it predicts: leave it out")
     given = tables(data)
     if y is not None or given is None or len(given) != 1:
         raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")
@@ -246,7 +246,7 @@ def calibrate(
     if task == "numbers":
         raise UsageError("a temperature is for the probabilities of classes, and not for numbers: leave task out")
     options = ModelOptions.of(locals(), task="classes", labelled=True)
-    data, y = _with_target(model, data, y, target, options)
+    data, y = with_target(model, data, y, target, options)
     answers = answers_of(model, data, options)
     if task is None and answers.runner.kind in ("values", "gaussian"):
         raise UsageError(
@@ -345,7 +345,11 @@ def _scored(answers: Answers, given: list[Any] | None, strict: bool, worst: int,
     if not begun or not found.scoring.count:
         if len(found.reasons) == 1:
             raise DataError(*found.first)
-        raise DataError(found.where, f"there is no example to evaluate it on: {': '.join(found.first)}")
+        raise DataError(
+            found.where,
+            f"there is no example to evaluate it on: {': '.join(found.first)}; the labels of a table are its first "
+            "column, or the one that --target (target=) names",
+        )
     return found
 
 

@@ -72,7 +72,7 @@ def meaning_of(
     """
     width = numbers.shape[1]
     within = bool(((numbers >= -ROUNDING) & (numbers <= 1 + ROUNDING)).all())
-    said = _said(task, targets)
+    said = _said(task, targets, width)
     if said == "numbers":
         return Meaning("values", "")
     if width == 1:
@@ -104,18 +104,18 @@ def _are_one(sums: Array) -> bool:
     return bool(np.allclose(sums, 1, rtol=0, atol=SUM_TOLERANCE))
 
 
-def _said(task: Task | None, targets: Sequence[Any] | None) -> Task | None:
+def _said(task: Task | None, targets: Sequence[Any] | None, width: int) -> Task | None:
     """The task that somebody said, or that of the data: numbers if these have fractions, or a row has several; else one
     class for each."""
     if task:
         return task
     known = [target for target in targets or () if target is not None]
-    if any(_are_numbers(target) for target in known):
+    if any(_are_numbers(target, width) for target in known):
         return "numbers"
     return "classes" if known else None
 
 
-def _are_numbers(target: Any) -> bool:
+def _are_numbers(target: Any, width: int) -> bool:
     if isinstance(target, list):
         return not {*target} <= {0, 1, None}  # 0 and 1 alone are a class, or several.
-    return isinstance(target, float) and not target.is_integer()
+    return width == 1 and isinstance(target, float) and not target.is_integer()  # Of several, one is none.

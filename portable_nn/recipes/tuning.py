@@ -115,8 +115,9 @@ def adapted(
     return body, targets
 
 
-def table_examples(network: Network, source: Any, dialect: Dialect) -> Dataset:
-    """The rows of a table with named columns as ``network``, which was trained on such a table, takes them.
+def table_examples(network: Network, source: Any, dialect: Dialect, target: str | None = None) -> Dataset:
+    """The rows of a table with named columns as ``network``, which was trained on such a table, takes them, and the
+    classes in the column ``target``, by default the one that it predicts.
 
     Raises ``DataError`` for rows that cannot be used, ``UsageError`` where the column that is predicted is not there or
     holds numbers.
@@ -124,12 +125,12 @@ def table_examples(network: Network, source: Any, dialect: Dialect) -> Dataset:
     [info], [output] = network.inputs, network.outputs
     if output.kind not in ("logits", "binary_logits", "probabilities"):
         raise UsageError(f"tune is for classes, and this network predicts {output.target or 'numbers'}: train anew")
-    rows = TableRows.of(read_frame(source, **vars(dialect)), info.columns, [output.target])
+    rows = TableRows.of(read_frame(source, **vars(dialect)), info.columns, [target or output.target])
     for place, fault in rows.faults.items():
         more = f" (and {quantity(len(rows.faults) - 1, 'other row')})" if len(rows.faults) > 1 else ""
         raise DataError(rows.frame.row(place), fault + more)
     if rows.labels is None:
-        raise UsageError(f"{rows.frame.where} has no column '{output.target}', which the network predicts")
+        raise UsageError(f"{rows.frame.where} has no column '{target or output.target}', which the network predicts")
     return Dataset(rows.x, np.array(rows.labels, object))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Timer
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -128,6 +129,36 @@ def test_the_columns_to_leave_out_are_quoted_for_a_shell(run, tmp_path: Path) ->
     train = ("train", "auto-auto", "t.csv", "--target", "y", "--epochs", "1", "-o", "m.npz")
     advice = run(*train).err.splitlines()[-1].partition(" leaves them out")[0].removesuffix(" (drop=)")
     assert run(*train, *shlex.split(advice)).code == 0
+
+
+def test_a_model_without_names_of_columns_is_tuned_on_the_column_that_target_names(run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 2)).round(3)
+    kinds = (rows[:, 0] > 0).astype(int)
+    text = "\n".join(f"{a},{b},{kind}" for (a, b), kind in zip(rows, kinds, strict=True))
+    (tmp_path / "t.csv").write_text(f"a,b,kind\n{text}\n")
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(2), labels=["0", "1"], seed=0)
+    net.save(tmp_path / "m.npz")
+    assert run("tune", "m.npz", "t.csv", "--target", "kind", "--rate", "0.1", "-o", "tuned.npz").code == 0
+    assert run("evaluate", "tuned.npz", "t.csv", "--target", "kind", "--format", "json").json["accuracy"] > 0.95
+    found = run("tune", "m.npz", "t.csv", "--target", "kind,a", "-o", "other.npz")
+    assert found.err == "error: --target takes one column of a table, not kind, a\n"
+
+
+def test_a_table_whose_first_column_is_no_label_is_refused_by_a_foreign_classifier(run, tmp_path: Path) -> None:
+    """Otherwise the inputs would be the columns after it."""
+    net = pnn.Sequential(pnn.Input(2), pnn.Dense(3), pnn.Softmax(), seed=0)
+    pnn.export_onnx(net, tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "m.onnx")
+    (tmp_path / "t.csv").write_text("a,b,kind\n0.5,0.25,0\n1.5,0.75,1\n")
+    found = run("predict", "m.onnx", "t.csv")
+    assert found.code == 3
+    assert "t.csv:2: the label 0.5 is none of the classes 0, 1, 2" in found.err
+    found = run("evaluate", "m.onnx", "t.csv")
+    assert found.err.endswith("first column, or the one that --target names\n")
+    assert run("evaluate", "m.onnx", "t.csv", "--target", "kind").code == 0
 
 
 def test_rows_that_the_model_was_trained_on_are_called_so(run, houses: Path, tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_one_number_of_a_foreign_model_may_be_a_class(tmp_path: Path) -> None:
     path = linear(tmp_path / "foreign.onnx", weight=WEIGHT[:, :1])
     y = (ROWS @ WEIGHT[:, 0] > 0).astype(int)
     found = pnn.evaluate(path, ROWS, y)
-    assert "evaluate it with task classes" in found.notes[-1]
+    assert "if it does, --task classes (task='classes') says so" in found.notes[-1]
     found = pnn.evaluate(path, ROWS, y, task="classes")
     assert (found.accuracy, found.auc) == (1, 1)
 
@@ -348,7 +348,7 @@ def test_a_target_that_is_none_or_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="target names a column of one table"):
         pnn.evaluate(model, ROWS, target="kind")
     net = pnn.train_table("auto-2-auto", table(), "kind", epochs=1, progress=False).network
-    with pytest.raises(UsageError, match="this one does"):
+    with pytest.raises(UsageError, match="knows by name which column"):
         pnn.evaluate(net, table(), target="kind")
 
 
