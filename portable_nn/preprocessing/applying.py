@@ -69,6 +69,7 @@ def parts(
     pixels = picture
     drawings: list[Drawing] = []
     lit: Pixels | None = None
+    outer: tuple[int, ...] = ()
     ink: Found = "dark"
     try:
         for step in pictorial(steps):
@@ -79,25 +80,34 @@ def parts(
             if isinstance(step, DrawingsStep):
                 drawings = without_edges(step.find(pixels), pixels, lit, ink)
                 break
-            if isinstance(step, SheetStep):
-                lit = shrink(pixels, step.longest)
             if isinstance(step, InkStep):
                 ink = step.found
-            pixels = step(pixels)
+            before, pixels = pixels, step(pixels)
+            if isinstance(step, SheetStep):
+                lit = shrink(before, step.longest)
+                outer = pixels.shape
     except ValueError as error:
         raise DataError(name, str(error)) from error
     if not drawings:
         return [Part(apply_arithmetic(steps, pixels[np.newaxis], name=name)[0])]
     examples = apply_arithmetic(steps, np.stack([drawing.pixels for drawing in drawings]), name=name)
-    boxes = [_scaled(drawing.box, pixels.shape, picture.shape) for drawing in drawings]
+    inner = pixels.shape if lit is None else lit.shape
+    boxes = [_scaled(drawing.box, pixels.shape, outer or inner, inner, picture.shape) for drawing in drawings]
     return list(map(Part, examples, boxes))
 
 
-def _scaled(box: Box, shape: tuple[int, ...], original: tuple[int, ...]) -> Box:
-    """A box in a picture of ``shape`` as one in the picture of which it was made: whole pixels around it."""
-    across, down = original[1] / shape[1], original[0] / shape[0]
-    left, top, right, bottom = box
-    return math.floor(left * across), math.floor(top * down), math.ceil(right * across), math.ceil(bottom * down)
+def _scaled(
+    box: Box, shape: tuple[int, ...], outer: tuple[int, ...], inner: tuple[int, ...], original: tuple[int, ...]
+) -> Box:
+    """A box in a picture of ``shape`` as one in that of which it was made, whole pixels around it.
+
+    The step for sheets made it ``inner`` large, and with a margin ``outer``.
+    """
+    left, top, right, bottom = (
+        (edge * outer[axis] / shape[axis] - (outer[axis] - inner[axis]) / 2) * (original[axis] / inner[axis])
+        for edge, axis in zip(box, (1, 0, 1, 0), strict=True)
+    )
+    return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
 
 
 def apply_arithmetic(

@@ -14,7 +14,10 @@ from portable_nn.preprocessing.sheets import Drawing, find_ink, guess_ink_of, ke
 
 
 class SheetStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="step", tag="sheet"):
-    """Shrink by averaging to at most ``longest`` pixels a side; around a sheet on a dark table, continue its paper."""
+    """Shrink by averaging to at most ``longest`` pixels a side; around a sheet on a dark table, continue its paper.
+
+    Around one drawing that fills the picture, paper is added: a quarter of the longer side.
+    """
 
     longest: int = 768
 
@@ -22,7 +25,7 @@ class SheetStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
         check_sides(longest=self.longest)
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """``(height, width)`` → the same, or smaller."""
+        """``(height, width)`` → the same, or smaller; larger with what is added."""
         return keep_sheet(grey("sheet", pixels), self.longest)
 
     def __str__(self) -> str:

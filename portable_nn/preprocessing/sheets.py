@@ -23,6 +23,21 @@ TABLE: Final = 0.35
 AROUND: Final = 0.8
 """A table that goes all around the sheet is darker than this share: no shadow does, and light fades less to an edge."""
 
+CLEAR: Final = 0.8
+"""The least share of the variance of a crop that its two levels explain, ink and paper: of noise, it is less."""
+
+NEAR: Final = 0.05
+"""The farthest that a drawing which fills its picture is from each edge, as a share of the longer side."""
+
+MOST_BORDER: Final = 0.4
+"""The most of the border that such a drawing covers: a table goes all around."""
+
+MOST_INK: Final = 0.65
+"""The most of the picture that such a drawing covers: a sheet on a table covers more."""
+
+WHOLE: Final = 0.9
+"""The least share of all ink that such a drawing has: a frame around a drawing has less."""
+
 MIN_INK: Final = 0.1
 """The least share of the paper's light that the strongest ink must take."""
 
@@ -52,10 +67,10 @@ def reach_of(shape: tuple[int, ...]) -> int:
 
 
 def keep_sheet(picture: Pixels, longest: int) -> Pixels:
-    """Shrink to ``longest``, and continue the paper of the sheet over all else, where it lies on a dark table."""
-    picture = shrink(picture, longest)
-    light, darkness = _light_part(picture)
-    if darkness > AROUND:
+    """Shrink to ``longest``, add a margin where there is none, and continue the paper over a dark table around it."""
+    picture = _with_margin(shrink(picture, longest))
+    light, dark, bright = _light_part(picture)
+    if dark > AROUND * bright:
         return picture
     parts = components(light)
     largest = parts.labels == int(parts.areas.argmax())
@@ -64,11 +79,29 @@ def keep_sheet(picture: Pixels, longest: int) -> Pixels:
     around = components(closed(largest.astype(np.float32), reach_of(picture.shape)) == 0)
     table = np.append(at_edge(around.boxes, picture.shape).any(axis=0), False)[around.labels]
     goes_around = all(side.all() for side in (table[0], table[-1], table[:, 0], table[:, -1]))
-    if not (goes_around or (table.any() and darkness <= TABLE)):
+    if not (goes_around or (table.any() and dark <= TABLE * bright)):
         return picture
     inner = lowest((~table).astype(np.float32), math.ceil(max(picture.shape) / 100)) > 0
     paper = _continued(closed(picture, reach_of(picture.shape)), inner)
     return np.where(inner, picture, paper)
+
+
+def _with_margin(picture: Pixels) -> Pixels:
+    """With paper around it, where one drawing fills the picture: else its strokes at the border are taken for paper."""
+    light, dark, bright = _light_part(picture)
+    share = light.mean()
+    if share * (1 - share) * (bright - dark) ** 2 <= CLEAR * picture.var():
+        return picture
+    near, (height, width) = NEAR * max(picture.shape), picture.shape
+    for ink, paper in ((~light, bright), (light, dark)):
+        parts = components(ink)
+        largest = int(parts.areas.argmax())
+        left, top, right, bottom = parts.boxes[largest]
+        fills = max(left, top, width - right, height - bottom) <= near and ink.mean() <= MOST_INK
+        is_one = parts.areas[largest] >= WHOLE * ink.sum()
+        if fills and is_one and border(parts.labels == largest).mean() <= MOST_BORDER:
+            return np.pad(picture, math.ceil(max(picture.shape) / 4), constant_values=paper)
+    return picture
 
 
 def at_edge(boxes: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -94,9 +127,9 @@ def _nearest_place(mask: Mask) -> NDArray[np.int64]:
     return np.where(mask.any(axis=1, keepdims=True), nearest, 0)
 
 
-def _light_part(picture: Pixels) -> tuple[Mask, float]:
+def _light_part(picture: Pixels) -> tuple[Mask, float, float]:
     """The part that is lighter than the threshold of N. Otsu (IEEE Trans. SMC 9, 1979), and the brightness of the rest
-    as a share of its own; 1 where there is no rest."""
+    and its own; 1 for both where there is no rest."""
     levels = np.floor(picture).astype(np.int64).ravel()
     counts = np.bincount(levels, minlength=256)
     below, sums = np.cumsum(counts)[:-1], np.cumsum(counts * np.arange(256))[:-1]
@@ -106,7 +139,7 @@ def _light_part(picture: Pixels) -> tuple[Mask, float]:
         between = np.nan_to_num(below * above * (light - dark) ** 2)
     best = int(between.argmax())
     found = (levels > best).reshape(picture.shape)
-    return found, dark[best] / light[best] if between[best] else 1.0
+    return (found, dark[best], light[best]) if between[best] else (found, 1.0, 1.0)
 
 
 def find_ink(picture: Pixels, ink: Ink) -> Pixels:

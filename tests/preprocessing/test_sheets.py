@@ -10,6 +10,7 @@ from math import ceil, floor
 import msgspec
 import numpy as np
 import pytest
+from drawn import ink
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,9 +85,8 @@ def touches(box: tuple[int, ...], shape: tuple[int, ...]) -> tuple[bool, bool]:
     return box[0] == 0 or box[2] == shape[1], box[1] == 0 or box[3] == shape[0]
 
 
-def slow_sheet(x: Picture) -> Picture:
-    longer = max(x.shape)
-    reach = ceil(Fraction(longer, 10)) + 2
+def slow_otsu(x: Picture) -> tuple[Fraction, tuple[int, Fraction, Fraction]]:
+    """The variance between the two parts, times the squared number of pixels; the threshold, and both means."""
     levels = [floor(value) for value in x.ravel()]
     best, choice = Fraction(0), (0, Fraction(0), Fraction(0))
     for t in range(255):
@@ -95,6 +95,37 @@ def slow_sheet(x: Picture) -> Picture:
             a, b = Fraction(sum(below), len(below)), Fraction(sum(above), len(above))
             if (score := len(below) * len(above) * (b - a) ** 2) > best:
                 best, choice = score, (t, a, b)
+    return best, choice
+
+
+def slow_margin(x: Picture) -> Picture:
+    best, (t, dark, bright) = slow_otsu(x)
+    (height, width), longer = x.shape, max(x.shape)
+    if best <= 0.8 * statistics.pvariance(map(float, x.ravel())) * x.size**2:
+        return x
+    for drawn, paper in ((np.floor(x) <= t, bright), (np.floor(x) > t, dark)):
+        part = max(slow_parts(drawn), key=len)
+        left, top, right, bottom = slow_box(part)
+        frame = max(1, min(x.shape) // 20)
+        edges = [(i, j) for i, j in np.ndindex(*x.shape) if min(i, j, height - 1 - i, width - 1 - j) < frame]
+        if (
+            20 * max(left, top, width - right, height - bottom) <= longer
+            and 0.9 * drawn.sum() <= len(part)
+            and drawn.sum() <= 0.65 * x.size
+            and len({*edges} & {*part}) <= 0.4 * len(edges)
+        ):
+            margin = ceil(Fraction(longer, 4))
+            found = np.full((height + 2 * margin, width + 2 * margin), np.float32(float(paper)))
+            found[margin : margin + height, margin : margin + width] = x
+            return found
+    return x
+
+
+def slow_sheet(x: Picture) -> Picture:
+    x = slow_margin(x)
+    longer = max(x.shape)
+    reach = ceil(Fraction(longer, 10)) + 2
+    best, choice = slow_otsu(x)
     if best == 0 or choice[1] > Fraction(8, 10) * choice[2]:
         return x
     light = max(slow_parts(np.floor(x) > choice[0]), key=len)
@@ -226,6 +257,39 @@ def test_the_sheet(seed: int, table: float, around: bool, is_found: bool) -> Non
     np.testing.assert_allclose(found, slow_sheet(x), rtol=1e-6)
     assert (found is not x) is is_found
     assert found[0].min() > (100 if is_found else 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("margin", "is_added"), [(0, True), (1, True), (2, True), (8, False)])
+def test_a_margin_around_a_drawing_that_fills_its_picture(margin: int, is_added: bool, dark: bool) -> None:
+    """Its box is where it was in the picture; where there is enough paper, nothing is added."""
+    five = ink(50, 50, 4, 4, 40)
+    rows, columns = (np.flatnonzero(five.max(axis) > 127) for axis in (1, 0))
+    five = five[rows[0] - margin : rows[-1] + 1 + margin, columns[0] - margin : columns[-1] + 1 + margin]
+    x = 210 - 0.7 * five + np.random.default_rng(margin).normal(0, 4, five.shape)
+    x = (x if dark else 255 - x).round().astype(np.float32)
+    found = keep_sheet(x, 768)
+    np.testing.assert_array_equal(found, slow_sheet(x))
+    assert (found.shape != x.shape) is is_added
+    if is_added:
+        [only] = parts(SHEET, x.astype(np.uint8))
+        height, width = x.shape
+        assert only.box == pytest.approx((margin, margin, width - margin, height - margin), abs=1)
+
+
+@pytest.mark.long
+def test_no_margin_is_added_to_a_sheet_or_a_frame() -> None:
+    """A sheet whose table is narrow, a drawing in a frame, two strokes, and noise do not fill a picture as one does."""
+    random = np.random.default_rng(0)
+    table, frame, strokes = (np.full((60, 60), 220, np.float32) for _ in range(3))
+    table[[0, -1]] = table[:, [0, -1]] = 30
+    frame[[1, -2], 1:-1] = frame[1:-1, [1, -2]] = 30
+    table[15:45, 20:26] = frame[15:45, 20:26] = 30
+    strokes[:, :6] = strokes[:, -6:] = 30
+    for x in (table, frame, strokes, random.integers(0, 256, (60, 60)).astype(np.float32)):
+        assert slow_margin(x) is x
+        assert keep_sheet(x, 768).shape == x.shape
 
 
 @pytest.mark.long

@@ -93,6 +93,15 @@ export function cut(source: Picture, top: number, left: number, height: number, 
   return { ...source, data, height, width };
 }
 
+/** On `height` × `width` levels `fill`, its upper left corner at `top` and `left`. */
+export function framed(source: Picture, top: number, left: number, height: number, width: number, fill: number): Picture {
+  const row = source.width * source.channels, data = new Float32Array(height * width * source.channels).fill(fill);
+  for (let y = 0; y < source.height; y++) {
+    data.set(source.data.subarray(y * row, (y + 1) * row), ((top + y) * width + left) * source.channels);
+  }
+  return { ...source, data, height, width };
+}
+
 export function transposed(source: Picture): Picture {
   const data = new Float32Array(source.data.length);
   for (let y = 0; y < source.height; y++) {

@@ -5,11 +5,16 @@ import {
   along, asPicture, closed, components, highest, lowest, mask, maskOf, runLengths, type Box, type Components, type Mask,
 } from "./morphology";
 import {
-  border, cut, extremes, f, mapped, median, picture, quantile, shrink, transposed, Unusable, WHITE, type Ink, type Picture,
+  border, cut, extremes, f, framed, mapped, median, picture, quantile, shrink, transposed, Unusable, WHITE, type Ink, type Picture,
 } from "./picture";
 
 const TABLE = 0.35;
 const AROUND = 0.8;
+const CLEAR = 0.8;
+const NEAR = 0.05;
+const MOST_BORDER = 0.4;
+const MOST_INK = 0.65;
+const WHOLE = 0.9;
 const MIN_INK = 0.1;
 const DARKER = 3;
 const OWN = 0.9;
@@ -24,10 +29,10 @@ function reachOf({ height, width }: Picture): number {
   return Math.ceil(Math.max(height, width) / 10) + 2;
 }
 
-/** Shrunk to `longest`; the paper of the sheet goes on over all else, where it lies on a dark table. */
+/** Shrunk to `longest`, with a margin where there is none; the paper goes on over a dark table around it. */
 export function keepSheet(source: Picture, longest: number): Picture {
-  const shrunk = shrink(source, longest), { light, darkness } = lightPart(shrunk);
-  if (darkness > AROUND) return shrunk;
+  const shrunk = withMargin(shrink(source, longest)), { light, dark, bright } = lightPart(shrunk);
+  if (dark > AROUND * bright) return shrunk;
   const parts = components(light), best = parts.areas.indexOf(parts.areas.reduce((a, b) => Math.max(a, b)));
   const largest = asPicture(maskOf(light, (place) => parts.labels[place] === best)), reach = reachOf(shrunk);
   if (extremes(lowest(largest, reach).data)[1] <= 0) return shrunk;
@@ -35,11 +40,41 @@ export function keepSheet(source: Picture, longest: number): Picture {
   const atEdges = around.boxes.map((box) => touched(box, shrunk).some(Boolean));
   const isTable = (place: number) => around.labels[place] >= 0 && atEdges[around.labels[place]] === true;
   const table = maskOf(light, isTable);
-  if (!(goesAround(table) || (table.data.some(Boolean) && darkness <= TABLE))) return shrunk;
+  if (!(goesAround(table) || (table.data.some(Boolean) && dark <= TABLE * bright))) return shrunk;
   const outside = asPicture(maskOf(light, (place) => !table.data[place]));
   const inner = mask(lowest(outside, Math.ceil(Math.max(shrunk.height, shrunk.width) / 100)), (value) => value > 0);
   const paper = continued(closed(shrunk, reach), inner);
   return mapped(shrunk, (value, place) => (inner.data[place] ? value : paper.data[place]));
+}
+
+/** With paper around it, where one drawing fills the picture. */
+function withMargin(source: Picture): Picture {
+  const { light, dark, bright } = lightPart(source), { data, height, width } = source, near = NEAR * Math.max(height, width);
+  const share = mean(light.data);
+  if (share * (1 - share) * (bright - dark) ** 2 <= CLEAR * variance(data)) return source;
+  for (const isLight of [0, 1]) {
+    const ink = maskOf(light, (place) => light.data[place] === isLight), { labels, boxes, areas } = components(ink);
+    const area = areas.reduce((a, b) => Math.max(a, b)), largest = areas.indexOf(area), [left, top, right, bottom] = boxes[largest];
+    const covered = mean(ink.data), isOne = area >= WHOLE * covered * data.length;
+    const fills = Math.max(left, top, width - right, height - bottom) <= near && covered <= MOST_INK;
+    if (!fills || !isOne || mean(border(asPicture(maskOf(ink, (place) => labels[place] === largest)))) > MOST_BORDER) continue;
+    const margin = Math.ceil(Math.max(height, width) / 4);
+    return framed(source, margin, margin, height + 2 * margin, width + 2 * margin, isLight ? dark : bright);
+  }
+  return source;
+}
+
+function mean(data: Uint8Array | Float32Array): number {
+  let sum = 0;
+  for (const value of data) sum += value;
+  return sum / data.length;
+}
+
+function variance(data: Float32Array): number {
+  const middle = mean(data);
+  let sum = 0;
+  for (const value of data) sum += (value - middle) ** 2;
+  return sum / data.length;
 }
 
 /** Whether a mask holds all pixels at the edges. */
@@ -83,23 +118,23 @@ function nearestPlaces(marked: Uint8Array): Int32Array {
   return found;
 }
 
-/** What is lighter than Otsu's threshold, and the brightness of the rest as a share of its own; 1 without any rest. */
-function lightPart(source: Picture): { light: Mask; darkness: number } {
+/** What is lighter than Otsu's threshold, and the brightness of the rest and its own; 1 for both without any rest. */
+function lightPart(source: Picture): { light: Mask; dark: number; bright: number } {
   const counts = new Float64Array(256);
   let total = 0;
   for (const value of source.data) {
     counts[Math.floor(value)]++;
     total += Math.floor(value);
   }
-  let below = 0, sum = 0, best = 0, most = 0, darkness = 1;
+  let below = 0, sum = 0, best = 0, most = 0, dark = 1, bright = 1;
   for (let level = 0; level < 255; level++) {
     below += counts[level];
     sum += counts[level] * level;
-    const above = source.data.length - below, dark = sum / below, light = (total - sum) / above;
-    const between = below * above * (light - dark) ** 2;
-    if (between > most) [most, best, darkness] = [between, level, dark / light];
+    const above = source.data.length - below, lower = sum / below, upper = (total - sum) / above;
+    const between = below * above * (upper - lower) ** 2;
+    if (between > most) [most, best, dark, bright] = [between, level, lower, upper];
   }
-  return { light: mask(source, (value) => Math.floor(value) > best), darkness };
+  return { light: mask(source, (value) => Math.floor(value) > best), dark, bright };
 }
 
 /** How much of the paper's light the ink takes: 0 for paper with its noise, 255 for the strongest ink. */

@@ -3,7 +3,7 @@
 import { fitDigit } from "./digit";
 import type { Box } from "./morphology";
 import {
-  clip, colour, cut, f, greyscale, guessInk, mapped, picture, roundEven, shrink, Unusable, WHITE, type Ink, type Picture, type Rgba,
+  clip, colour, cut, f, framed, greyscale, guessInk, mapped, roundEven, shrink, Unusable, WHITE, type Ink, type Picture, type Rgba,
 } from "./picture";
 import { resize, type Method } from "./resize";
 import { findInk, guessInkOf, keepSheet, removeLines, separate, withoutEdges, type Drawing } from "./sheet";
@@ -35,7 +35,7 @@ export interface Example {
 
 /** One decoded picture → its examples: one, or with the step `drawings` one or more, in the order of reading. */
 export function prepare(steps: readonly Step[], source: Rgba): Example[] {
-  let pixels: Picture | undefined, lit: Picture | undefined, ink: Ink = "dark", drawings: Drawing[] = [];
+  let pixels: Picture | undefined, lit: Picture | undefined, outer: Picture | undefined, ink: Ink = "dark", drawings: Drawing[] = [];
   for (const step of steps) {
     if (step.step === "greyscale") pixels = greyscale(source);
     else if (step.step === "colour") pixels = colour(source);
@@ -45,17 +45,21 @@ export function prepare(steps: readonly Step[], source: Rgba): Example[] {
       drawings = lit && isAsLarge ? withoutEdges(found, drawn, lit, ink) : found;
     } else {
       const before = pixels as Picture;
-      if (step.step === "sheet") lit = shrink(before, step.longest);
       if (step.step === "ink") ink = step.found === "auto" ? guessInkOf(before) : step.found;
       pixels = applied(step, before);
+      if (step.step === "sheet") {
+        lit = shrink(before, step.longest);
+        outer = pixels;
+      }
     }
   }
   const whole = pixels as Picture;
   if (drawings.length === 0) return [finished(steps, whole)];
-  const across = source.width / whole.width, down = source.height / whole.height;
+  const { width, height } = lit ?? whole, { width: across, height: down } = outer ?? whole;
+  const x = (edge: number) => ((edge * across) / whole.width - (across - width) / 2) * (source.width / width);
+  const y = (edge: number) => ((edge * down) / whole.height - (down - height) / 2) * (source.height / height);
   return drawings.map(({ pixels: seen, box: [left, top, right, bottom] }) => ({
-    ...finished(steps, seen),
-    box: [Math.floor(left * across), Math.floor(top * down), Math.ceil(right * across), Math.ceil(bottom * down)],
+    ...finished(steps, seen), box: [Math.floor(x(left)), Math.floor(y(top)), Math.ceil(x(right)), Math.ceil(y(bottom))],
   }));
 }
 
@@ -105,15 +109,10 @@ function shorterSide(source: Picture, size: number, method: Method, crop: [numbe
 }
 
 function letterbox(source: Picture, step: Extract<Step, { step: "letterbox" }>): Picture {
-  const ratio = Math.min(step.height / source.height, step.width / source.width), { channels, whole } = source;
+  const ratio = Math.min(step.height / source.height, step.width / source.width);
   const [height, width] = [source.height, source.width].map((side) => Math.max(1, roundEven(side * ratio))) as [number, number];
   const top = (step.height - height) >> 1, left = (step.width - width) >> 1, scaled = resize(source, height, width, step.method);
-  const framed = picture(new Float32Array(step.height * step.width * channels).fill(step.fill), step.height, step.width, channels, whole);
-  for (let y = 0; y < height; y++) {
-    const row = scaled.data.subarray(y * width * channels, (y + 1) * width * channels);
-    framed.data.set(row, ((top + y) * step.width + left) * channels);
-  }
-  return framed;
+  return framed(scaled, top, left, step.height, step.width, step.fill);
 }
 
 interface Numbers {
