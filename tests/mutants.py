@@ -7,7 +7,8 @@ first, in a process that is forked after large packages were imported. The check
 sees a change.
 
 What is said in messages is left alone, and so are annotations. What runs while a module is imported, such as a row of a
-table, is tried with cases that run anything in its file, first those that have one of its words in their name.
+table, is tried with cases that run anything in its file, first those that have one of its words in their name, or run
+a line that has one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -261,13 +262,21 @@ def changes(name: str) -> Iterator[Change]:
 
 def chosen(change: Change, lines: dict[int, Cases]) -> Cases:
     """The cases for a change, in order: first one of each test, the quickest first."""
+    text = (HERE / change.name).read_text(encoding="utf-8").splitlines()
+    words, near = set[str](), set[str]()
+    if change.run not in lines:
+        words = set(re.findall(WORD, text[change.line - 1])) - COMMON
+        alike = (run for run in lines if run and not words.isdisjoint(re.findall(WORD, text[run - 1])))
+        near = {case for run in alike for case in lines[run]}
     cases = lines.get(change.run) or lines.get(0, {})
-    line = (HERE / change.name).read_text(encoding="utf-8").splitlines()[change.line - 1]
-    words = set() if change.run in lines else set(re.findall(r"[A-Za-z]\w{2,}", line))
-    ranks, seen, found = dict[str, tuple[bool, int, float]](), Counter[str](), Cases()
-    for case in sorted(cases, key=lambda case: (words.isdisjoint(re.findall(r"\w+", case)), cases[case])):
+
+    def rank(case: str) -> tuple[int, float]:
+        return -(not words.isdisjoint(re.findall(r"\w+", case))) - (case in near), cases[case]
+
+    ranks, seen, found = dict[str, tuple[int, int, float]](), Counter[str](), Cases()
+    for case in sorted(cases, key=rank):
         test = case.partition("[")[0]
-        ranks[case] = words.isdisjoint(re.findall(r"\w+", case)), seen[test], cases[case]
+        ranks[case] = rank(case)[0], seen[test], cases[case]
         seen[test] += 1
     for case in sorted(ranks, key=lambda case: ranks[case]):
         if ranks[case][1] < EACH and len(found) < MOST and sum(found.values()) + cases[case] < SECONDS:
@@ -275,11 +284,16 @@ def chosen(change: Change, lines: dict[int, Cases]) -> Cases:
     return found
 
 
-class Only:
-    """A plugin that runs some cases in their order, each within a limit of processor time."""
+WORD: Final = r"[A-Za-z]\w{2,}"
+COMMON: Final = frozenset({"Final", "None", "True", "False", "int", "str", "bool", "float", "lambda", "return"})
+"""Words that say nothing of what a line is about."""
 
-    def __init__(self, cases: Cases) -> None:
-        self.cases = cases
+
+class Only:
+    """A plugin that runs some cases in their order, each within a limit of processor time, and notes which one runs."""
+
+    def __init__(self, cases: Cases, note: Path) -> None:
+        self.cases, self.note = cases, note
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -288,10 +302,32 @@ class Only:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.note.write_text(nodeid, encoding="utf-8")
         signal.setitimer(signal.ITIMER_VIRTUAL, 20 + 5 * self.cases[nodeid])  # … of which the process dies.
 
 
-def notices(change: Change | None, cases: Cases, folder: str) -> int:
+def answer_of(change: Change, cases: Cases, folder: Path) -> str:
+    """Whether a case notices a change: one that passes without the change, or else it is left out of ``cases``."""
+    while cases:
+        note = folder / "case"
+        note.write_text(next(iter(cases)), encoding="utf-8")
+        code = notices(change, cases, folder)
+        if answer := {0: "survived", 4: "not tried", 5: "not tried"}.get(code):
+            return answer
+        case = note.read_text(encoding="utf-8")
+        if case not in SOUND:
+            SOUND[case] = notices(None, {case: cases[case]}, folder) == 0
+        if SOUND[case]:
+            return "killed"
+        del cases[case]
+    return "run by no case"
+
+
+SOUND = dict[str, bool]()
+"""Whether a case that noticed a change passes without it, in such a process too."""
+
+
+def notices(change: Change | None, cases: Cases, folder: Path) -> int:
     """Run cases with a change in a process of its own: the exit code of pytest, or minus a signal."""
     if child := os.fork():
         _, status = os.waitpid(child, 0)
@@ -311,7 +347,7 @@ def notices(change: Change | None, cases: Cases, folder: str) -> int:
             load_by(lambda _, path: compile(text, path, "exec", dont_inherit=True), lambda name: name == change.name)
         files = sorted({case.partition("::")[0] for case in cases})
         options = ["-x", "-q", "-m", "", "-p", "no:cacheprovider", "--hypothesis-seed=0", f"--basetemp={folder}/cases"]
-        code = int(pytest.main([*options, *files], plugins=[Only(cases)]))
+        code = int(pytest.main([*options, *files], plugins=[Only(cases, folder / "case")]))
     finally:
         os._exit(code)
 
@@ -338,8 +374,7 @@ def main(arguments: Sequence[str]) -> None:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
         for change in random.Random(options.seed).sample(found, min(options.count, len(found))):
             cases = chosen(change, files.get(change.name, {}))
-            code = notices(change, cases, folder) if cases else None
-            answer = {None: "run by no case", 0: "survived", 4: "not tried", 5: "not tried"}.get(code, "killed")
+            answer = answer_of(change, cases, Path(folder))
             counts[answer] += 1
             if answer != "killed":
                 print(f"{answer} ({len(cases)} cases): {change}", flush=True)

@@ -568,7 +568,7 @@ def column_that_drives_the_terminal(valid: Forge) -> None:
 
 @row("39", "input 'x': column 'a': its statistics are those of no numbers$")
 def mean_beyond_the_maximum(valid: Forge) -> None:
-    statistics = {"minimum": 0.0, "maximum": 1.0, "mean": 2.0, "std": 0.5}
+    statistics = {"minimum": 0.0, "maximum": 1.0, "mean": 1.001, "std": 0.5}
     columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
     valid.manifest["inputs"][0].update(kind="table", columns=columns)
 
@@ -594,7 +594,7 @@ def deviation_below_zero(valid: Forge) -> None:
 
 @row("39", "input 'x': column 'a': its statistics are those of no numbers$")
 def deviation_beyond_what_the_ends_allow(valid: Forge) -> None:
-    statistics = {"minimum": 1.0, "maximum": 3.0, "mean": 2.0, "std": 2.5}
+    statistics = {"minimum": 1.0, "maximum": 3.0, "mean": 2.0, "std": 2.001}
     columns = [{"name": "a", "statistics": statistics}, {"name": "b"}]
     valid.manifest["inputs"][0].update(kind="table", columns=columns)
 
@@ -793,3 +793,15 @@ def test_hostile_manifest(tmp_path: Path, suffix: str, make: Callable[[Forge], N
     valid = Forge()
     make(valid)
     refused(tmp_path / f"net{suffix}", CARRIERS[suffix](valid), message)
+
+
+@pytest.mark.parametrize("suffix", CARRIERS)
+def test_no_file_is_older_than_its_kind(tmp_path: Path, suffix: str) -> None:
+    """HDF5 and npz came with version 2 of the format."""
+    path, valid = tmp_path / f"net{suffix}", Forge()
+    valid.of_version(1)
+    if suffix == ".safetensors":
+        path.write_bytes(CARRIERS[suffix](valid))
+        assert load(path).manifest.version == 1
+    else:
+        refused(path, CARRIERS[suffix](valid), "says that it has version 1 of the format, but such files came with 2$")
