@@ -379,6 +379,14 @@ def test_an_opset_without_the_type_is_refused(tmp_path: Path) -> None:
     assert (written.opset_import[0].version, [each.op_type for each in written.graph.node]) == (19, ["Cast", "Cast"])
 
 
+def test_an_operator_beside_them_may_have_any_number_of_outputs() -> None:
+    split = helper.make_node("Split", ["x"], ["a", "b", "c"], num_outputs=3, axis=1)
+    nodes = [node("Cast", "x", "t", to=FLOAT8), node("Cast", "t", "u", to=FLOAT), split, node("Add", "c c", "d")]
+    network = pnn.import_onnx(model([*nodes, node("Concat", "a b d u", "y", axis=1)], {}, opset=23), verify=False)
+    a, b, c = np.split(X, [6, 12], axis=1)
+    np.testing.assert_array_equal(network.predict(X), np.hstack([a, b, c + c, f32(of(FLOAT8, X))]))
+
+
 @pytest.mark.parametrize(("x", "to"), [(21, 22), (10, 16), (2, 17)], ids=str)
 def test_bits_are_not_taken_for_those_of_a_type_that_is_held_in_another(x: int, to: int) -> None:
     given = model([node("BitCast", "x", "b", to=to), node("Cast", "b", "y", to=FLOAT)], {}, x, opset=26)

@@ -132,3 +132,9 @@ def test_what_fits_no_axis_is_told_which_shapes_do() -> None:
     for axis in (3, -3):
         with pytest.raises(UsageError, match=rf"^class_axis must be 1 to 2 for an output .*, not {axis}$"):
             language_model().fit(IDS, NEXT, loss=pnn.CrossEntropy(class_axis=axis))
+
+
+def test_probabilities_that_sum_to_1_along_no_axis_tell_none() -> None:
+    message = r"^y is float32 \(12, 7, 11\), .* may have the classes along axis 1 \(7\) or axis 2 \(11\): "
+    with pytest.raises(UsageError, match=message):
+        language_model().fit(IDS, np.full((12, 7, 11), 0.2, np.float32), loss="cross_entropy")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from steps import classes, draw, gradients_of
 
 import portable_nn as pnn
@@ -224,6 +225,19 @@ def test_a_loss_on_logits_takes_them_from_behind_probabilities(layer: Any, loss:
     for name, array in plain.parameters.items():
         np.testing.assert_array_equal(closed.parameters[name], array)
     assert closed.outputs[0].kind == "probabilities"
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_loss_on_logits_takes_probabilities_that_were_made_otherwise(width: int) -> None:
+    """-log p of what comes to pass."""
+    network = identity(width)
+    network.outputs = [replace(network.outputs[0], kind="probabilities")]
+    p = np.linspace(0.1, 0.9, N)[:, None] if width == 1 else PROBABILITIES
+    y = np.arange(N)[:, None] % 2 if width == 1 else classes(N, width)
+    wanted = -np.log(np.where(y, p, 1 - p) if width == 1 else p[np.arange(N), y]).mean()
+    loss = "binary_cross_entropy" if width == 1 else "cross_entropy"
+    history = network.fit(p, y, loss=loss, optimizer=pnn.SGD(0.0), epochs=1, batch_size=N, validation=(p, y))
+    assert history["loss"] + history["val_loss"] == [pytest.approx(wanted, rel=1e-9)] * 2
 
 
 def test_the_loss_tells_what_the_output_means() -> None:

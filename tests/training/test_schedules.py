@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
 import pytest
@@ -33,6 +34,12 @@ def test_closed_forms(schedule: Any, points: dict[float, float]) -> None:
     """At these moments of ten epochs."""
     for epoch, factor in points.items():
         assert schedule(epoch, 10) == pytest.approx(factor, abs=1e-15), epoch
+
+
+def test_a_schedule_stays_as_it_was_made() -> None:
+    for schedule, _ in FORMS:
+        with pytest.raises(FrozenInstanceError):
+            setattr(schedule, fields(schedule)[0].name, 1.0)
 
 
 def test_fit_applies_the_schedule_at_every_step() -> None:
