@@ -10,9 +10,10 @@ from cases import CASES, Case
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 from standard_side import LACKING, lowered, run_plan, run_reference, run_runtime
 
+from portable_nn.core.errors import GraphError
 from portable_nn.core.graph import Graph
-from portable_nn.operators import infer, trace
-from portable_nn.operators.registry import Array
+from portable_nn.operators import infer, lookup, trace
+from portable_nn.operators.registry import Array, DataDependentShape
 from portable_nn.operators.spatial import pool_windows
 
 TOLERANCE = {"float16": 4e-3, "float32": 2e-6, "float64": 1e-7}
@@ -86,6 +87,21 @@ def test_kernel_equals_the_standard(case: Case, dtype: str) -> None:
     # The standard has the statistics of groups computed in float32, whatever the type of what comes in and goes out.
     tolerance = "float32" if case.operator == "GroupNormalization" else dtype
     assert_same(run_plan(graph, feeds), run_standard(standard, feeds), tolerance)
+
+
+@pytest.mark.quick("Attention", "Trilu", "Gelu", "LayerNormalization", "GridSample")
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if not case.domain and lookup(case.operator).lowering is not None], ids=str
+)
+def test_what_is_said_in_other_operators_equals_the_kernel(case: Case) -> None:
+    graph, feeds = graph_of(case, "float32"), case.feeds("float32")
+    try:
+        said = lowered(graph, also={case.operator})
+    except (GraphError, DataDependentShape):  # What it needs is said.
+        if case.operator not in {"CenterCropPad", "Col2Im", "DFT", "Loop", "RoiAlign"}:
+            raise
+        return
+    assert_same(run_plan(said, feeds), run_plan(graph, feeds), "float32")
 
 
 @pytest.mark.quick("MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")
