@@ -249,6 +249,8 @@ WEIGHT = [0.5, -1.0, 2.0]
 NODES: dict[str, onnx.ModelProto] = {
     "scaler with one number": _model("Scaler", ROW, offset=[1.0], scale=[2.0]),
     "scaler of integers": _model("Scaler", [(TensorProto.INT64, ["n", 3])], offset=[1.0, 2, 3], scale=[2.0, 0.5, 1]),
+    "scaler without offset": _model("Scaler", ROW, scale=[2.0, 0.5, 1]),
+    "scaler without scale": _model("Scaler", ROW, offset=[2.0, 0.5, 1]),
     "L2": _model("Normalizer", ROW, norm="L2"),
     "max": _model("Normalizer", ROW, norm="MAX"),
     "binarizer": _model("Binarizer", ROW, threshold=0.25),

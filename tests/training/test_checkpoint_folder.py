@@ -88,6 +88,15 @@ def test_the_kept_best_is_the_network_of_that_epoch(tmp_path: Path) -> None:
     np.testing.assert_array_equal(best.predict(EVERYTHING.x), run.network.predict(EVERYTHING.x))
 
 
+def test_who_resumes_is_told_so_once_it_is_certain(tmp_path: Path) -> None:
+    told = list[int]()
+    with pytest.raises(FileError, match="holds no checkpoint to resume from"):
+        SHRINKING.run(checkpoint=tmp_path / "run", resume=lambda: told.append(0))
+    SHRINKING.run(checkpoint=tmp_path / "run", epochs=1)
+    SHRINKING.run(checkpoint=tmp_path / "run", resume=lambda: told.append(standing(tmp_path / "run").epoch))
+    assert told == [2]
+
+
 def test_there_is_one_before_the_first_batch(tmp_path: Path) -> None:
     """Of the untrained network; killed at once, a training can go on."""
     TRAP.set(1, "error")

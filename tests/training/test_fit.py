@@ -555,3 +555,12 @@ def test_infinity_in_an_input_may_be_meant_or_is_named() -> None:
     plain = pnn.Sequential(pnn.Input(3), pnn.Dense(3), seed=0)
     with pytest.raises(TrainingError, match=r"^the loss is nan in epoch 1: the input 'input' holds infinite values$"):
         plain.fit(x, np.arange(3), epochs=1)
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 43])
+def test_epochs_are_told_once_each_and_the_first_and_the_last_always(
+    epochs: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    linear().fit(X, Y, **MSE, epochs=epochs)
+    told = [int(line.split()[1]) for line in capsys.readouterr().err.splitlines()]
+    assert told == [1, 2, 3][:epochs] if epochs <= 3 else told == [1, *range(3, 43, 3), 43]

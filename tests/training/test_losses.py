@@ -227,6 +227,12 @@ def test_a_loss_on_logits_takes_them_from_behind_probabilities(layer: Any, loss:
     assert closed.outputs[0].kind == "probabilities"
 
 
+@pytest.mark.parametrize("weights", [[-1.0, 1.0], [0.0, 0.0], [np.nan, 1.0], {0: -1.0, 1: 1.0}], ids=repr)
+def test_weights_of_classes_are_numbers_from_0(weights: Any) -> None:
+    with pytest.raises(UsageError, match=r"^class_weight must be numbers from 0, of which one is more, not "):
+        pnn.CrossEntropy(weights)
+
+
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_loss_on_logits_takes_probabilities_that_were_made_otherwise(width: int) -> None:
     """-log p of what comes to pass."""

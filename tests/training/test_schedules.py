@@ -123,6 +123,12 @@ def test_a_plateau_is_that_of_torch(patience: int, cooldown: int, monitor: str) 
         assert ours.after(rows) == pytest.approx(theirs.param_groups[0]["lr"], abs=1e-15), rows
 
 
+def test_any_improvement_counts_by_default() -> None:
+    rows = [{"loss": 1 - place / 1000} for place in range(9)]
+    assert pnn.ReduceOnPlateau(1, 0.5, "loss").after(rows) == 1
+    assert pnn.ReduceOnPlateau(1, 0.5, "loss").after([*rows, rows[-1]]) == 0.5
+
+
 def test_fit_reduces_the_rate_where_nothing_improves() -> None:
     rule = pnn.ReduceOnPlateau(2, 0.5, "loss")
     x, y = draw(14, 5), draw(14, 3)
