@@ -104,6 +104,21 @@ def test_convolutions_with_the_channels_innermost(case: Depthwise, dtype: str) -
     assert "first" in innermost  # Not the other kernel, which has the batch or the columns there.
 
 
+def test_windows_over_channels_that_lie_innermost_see_their_neighbours() -> None:
+    rng = np.random.default_rng(2)
+    arrays = [rng.standard_normal(shape) for shape in ((1, 96, 9, 8), (96, 1, 3, 3), (5, 96, 3, 2))]
+    x, w, wide = (Leaf(name, "float64", array.shape) for name, array in zip("xwv", arrays, strict=True))
+    first = emit("Conv", x, w, pads=[1, 1, 1, 1], group=96)
+    plan = Plan(trace([x, w, wide], [first, emit("Conv", first, wide)]).graph, {}, {})
+    for name, array in zip("xwv", arrays, strict=True):
+        plan.inputs[name][...] = array
+    plan.run()
+    before, found = plan.outputs.values()
+    conv, (x, w, wide) = torch.nn.functional.conv2d, map(torch.from_numpy, arrays)
+    np.testing.assert_allclose(found, conv(conv(x, w, padding=1, groups=96), wide).numpy(), atol=1e-10)
+    assert memory_order(before)[-1] == 1
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_a_cell_shows_only_where_a_window_sees_it(value: float) -> None:
     x = np.zeros((1, 6, 9, 9), np.float32)
