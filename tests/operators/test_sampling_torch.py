@@ -21,7 +21,7 @@ NAMES = {"linear": "bilinear", "cubic": "bicubic", "nearest": "nearest"}
 @pytest.mark.parametrize("mode", NAMES)
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("aligned", [0, 1])
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 2, 3, 4, 5)])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 2, 3, 4, 5), (2, 3, 1, 5)])
 def test_is_torchs_grid_sample(mode: str, padding: str, aligned: int, shape: tuple[int, ...]) -> None:
     """Far beyond the edges too; PyTorch has no cubics in volumes, and nothing flows to the places of the nearest."""
     if mode == "cubic" and len(shape) == 5:
