@@ -37,6 +37,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
     "activations": (lambda x: F.silu(x) + F.mish(x) + F.selu(x) + F.hardswish(x) + F.elu(x, 0.7) + F.celu(x, 0.5), X),
     "more": (lambda x: F.gelu(x) + F.gelu(x, approximate="tanh") + F.softplus(x, 2) + F.logsigmoid(x) + F.relu6(x), X),
     "shrinks": (lambda x: F.softshrink(x) + F.hardshrink(x) + F.threshold(x, 0.1, 2) + F.tanhshrink(x), X),
+    "bounds": (lambda x: F.hardtanh(x * 3) + F.hardtanh(x * 3, -2.0) + x.clamp(max=0.5) + x.clamp(-0.5), X),
     "glu": (lambda x: F.glu(x) + F.hardtanh(x, -0.5, 0.7)[:, :3] + F.leaky_relu(x, 0.2)[:, 3:], X),
     "rounding": (lambda x: x + x.floor() + x.ceil() + x.round() + x.trunc() + x.frac() + x.sign(), X),
     "arithmetic": (lambda x: 2 - x * 3 + x / 4 + 1 / (x * x + 1) + x**3 + (x * x + 1) ** 0.5 + 2.0**x, X),

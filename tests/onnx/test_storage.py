@@ -89,6 +89,18 @@ def test_a_light_model_is_the_model_without_its_bytes(make: object, constants: b
     assert filled(ModelProto.FromString(light), data) == model
 
 
+@pytest.mark.parametrize("entry", [True, False])
+def test_a_tensor_that_says_where_its_bytes_are_stays_as_it_is(entry: bool) -> None:
+    model = dense([64, 64])
+    for tensor in model.graph.initializer:
+        if entry:
+            tensor.external_data.add(key="offset", value="7")
+        else:
+            tensor.data_location = TensorProto.DEFAULT
+    data = model.SerializeToString()
+    assert without_data(lambda start, stop: data[start:stop], len(data), "own") == data
+
+
 def test_models_of_the_onnx_package_are_the_same_without_their_bytes() -> None:
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data"
     paths = [*folder.glob("light/*.onnx"), *sorted(folder.glob("simple/*/model.onnx"))]
