@@ -209,11 +209,12 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     utils = pytest.importorskip("sklearn.utils.class_weight")
     y = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3, 3, 0])
     by_class = tuple(utils.compute_class_weight("balanced", classes=np.arange(K), y=y))
-    one, two = (
-        gradients_of(identity(), X, y, loss=pnn.CrossEntropy(weight))["dense_1.weight"]
-        for weight in ("balanced", by_class)
+    one, two, three = (
+        gradients_of(identity(), X, target, loss=pnn.CrossEntropy(weight))["dense_1.weight"]
+        for weight, target in (("balanced", y), (by_class, y), ("balanced", np.eye(K)[y]))
     )
     np.testing.assert_allclose(one, two, rtol=1e-12)
+    np.testing.assert_allclose(three, two, rtol=1e-12)
     by_truth = utils.compute_class_weight("balanced", classes=np.arange(2), y=(y > 0) * 1)
     one, two = (
         gradients_of(identity(1), X[:, :1], y > 0, loss=pnn.BinaryCrossEntropy(weight))["dense_1.weight"]
