@@ -128,6 +128,7 @@ def reshaped(m: Model) -> str:
 
 CASES: dict[str, tuple[Callable[[Model], str], int]] = {
     "inverted": (inverted, 20),
+    "no bias": (lambda m: m("Relu", m.conv(stem(m), 20, 32, 3, 3, bias=False)), 20),
     "residual": (residual, 32),
     "dense": (dense, 48),
     "pools": (pools, 32),
