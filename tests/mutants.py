@@ -8,7 +8,8 @@ sees a change.
 
 What is said in messages is left alone, and so are annotations. What runs while a module is imported, such as a row of a
 table, is tried with cases that run anything in its file, first those that have one of its words in their name, or run
-a line that has one.
+a line that has one. A case that runs a line in another process, or in source that was printed, is not recorded: what
+survives is tried by hand with the tests of such.
 """
 
 from __future__ import annotations
