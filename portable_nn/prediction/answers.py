@@ -124,6 +124,8 @@ class Answers:
             self.warnings.append(f"{found.note}: {found.hint}")
         elif found.note:
             self.notes.append(found.note)
+        if found.kind == "values" and labels is not None and not self.options.labelled:
+            self.warnings.append("the data have labels (in a table, the first column), which are no inputs: left out")
         return found.kind
 
     def _classes(self, width: int) -> tuple[str, ...]:

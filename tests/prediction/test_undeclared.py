@@ -46,6 +46,16 @@ def test_two_outputs_of_a_regression_are_what_onnxruntime_gives(tmp_path: Path) 
         assert AS_THEY_ARE in found.warnings[0]
 
 
+def test_a_column_that_is_taken_for_labels_is_told_where_none_is_needed(tmp_path: Path) -> None:
+    """Of a quantity they may stand in the last column, and the inputs would be shifted by one."""
+    path = linear(tmp_path / "m.onnx", weight=TWO[:, :1])
+    for columns, is_told in ((ROWS, False), (np.c_[[1, 0, 1, 0, 1, 0], ROWS], True)):
+        np.savetxt(tmp_path / "rows.csv", columns, delimiter=",")
+        found = pnn.predict(path, tmp_path / "rows.csv")
+        np.testing.assert_allclose([each.values for each in found], ROWS @ TWO[:, :1], rtol=1e-4)
+        assert any("in a table, the first column" in each for each in found.warnings) == is_told
+
+
 @pytest.mark.parametrize("said", [{"task": "classes"}, {"labels": ["0", "1"]}])
 def test_who_says_that_they_are_classes_gets_their_softmax(tmp_path: Path, said: dict[str, object]) -> None:
     found = pnn.predict(linear(tmp_path / "m.onnx", weight=TWO), ROWS, top=2, **said)
