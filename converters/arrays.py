@@ -123,9 +123,9 @@ def _functions(activation: str | Sequence[str], count: int) -> list[str]:
     found = given if len(given) > 2 else [*given[:1] * (count - 1), *(given[1:] or ["identity"])]
     if len(found) != count:
         raise UsageError(
-            "--activation (activation) must name the function after each layer but the last, such as relu; with a "
-            "second one after the last, relu,softmax (['relu', 'softmax']); or one after each of the "
-            f"{quantity(count, 'layer')}, not {len(given)}"
+            "--activation (activation): expected one function for all layers but the last, such as relu; or two, such "
+            "as relu,softmax (['relu', 'softmax']), of which the second is for the last; or one for each of the "
+            f"{quantity(count, 'layer')}; found {len(given) or 'none'}"
         )
     return found
 

@@ -226,7 +226,10 @@ def test_the_lists_of_nielsens_network(run, tmp_path):
         (["net.json", "mine.h5", "--against", "digits"], "Lists of JSON become arrays by [np.array(each) for"),
         (["net.mat", "mine.h5"], "If it holds weights, load it in Python, and write its arrays with np.savez("),
         (["net.npz", "mine.h5", "--activation", "tanh", "--rename", "no.json"], "no.json"),
-        (["net.npz", "mine.h5"], "--activation (activation) must name the function after each layer but the last"),
+        (
+            ["net.npz", "mine.h5"],
+            "--activation (activation): expected one function for all layers but the last, such as relu",
+        ),
         (["net.npz", "mine.h5", "--activation", "gelu"], "'gelu' is not one of 'sigmoid', 'tanh'"),
         (["net.npz", "mine.h5", "--layers", "4-3"], "expected layers of 4-3, found arrays of 4-16-3"),
         (["net.npz", "mine.h5", "--rename", "W1"], "--rename needs OLD=NEW, not 'W1'"),
