@@ -358,14 +358,15 @@ def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skippe
         return _only_reading(_named(kept), "outputs" if places else None)
     except UsageError as error:
         unread = f". Not read: {some(f'{name!r} {why}' for name, why in skipped.items())}" if skipped else ""
-        torch = _TORCH if path.suffix.lower() in (".pt", ".pth", ".bin") and not places else ""
-        raise UsageError(f"{path}: {torch}{error}{unread}{'' if places else _ELSE}") from None
+        is_torch = path.suffix.lower() in (".pt", ".pth", ".bin") and not places
+        has_kernels = is_torch and any(array.ndim > 2 for array in kept.values())
+        dense = "" if has_kernels else f"{'. As dense layers alone: ' * is_torch}{error}"
+        raise UsageError(f"{path}: {_TORCH * is_torch}{dense}{unread}{'' if places else _ELSE}") from None
 
 
 _TORCH: Final = (
     "this is a PyTorch state dict (or a pickled module), which does not say how its weights are used: with your class "
-    'in Python, pnn.read_torch(module, example).network.save("mine.safetensors"), see docs/pytorch.md. As dense layers '
-    "alone: "
+    'in Python, pnn.read_torch(module, example).network.save("mine.safetensors"), see docs/pytorch.md'
 )
 
 _COMPILED: Final = (

@@ -301,10 +301,8 @@ def _deepest_branch(model: bytes | str | Path) -> int:
         return max((depth(each.node) + (node.op_type == "If") for node in nodes for each in subgraphs(node)), default=0)
 
     with suppress(FileError):
-        if not isinstance(model, bytes):
-            return depth(read_light(model).graph.node)
-        if b"then_branch" in model:
-            return depth(parsed(model, "").graph.node)
+        if not isinstance(model, bytes) or b"then_branch" in model:
+            return depth((parsed(model, "") if isinstance(model, bytes) else read_light(model)).graph.node)
     return 0
 
 

@@ -329,8 +329,9 @@ def test_a_file_of_pytorch_that_is_no_dense_layers_is_told_the_way_by_the_module
     torch = pytest.importorskip("torch")
     module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 3))
     torch.save(module if whole else module.state_dict(), tmp_path / "theirs.pt")
-    with pytest.raises(UsageError, match=r"theirs.pt: this is a PyTorch state dict \(or a pickled.*read_torch"):
+    with pytest.raises(UsageError, match=r"theirs.pt: this is a PyTorch state dict \(or a pickled.*read_torch") as told:
         import_arrays(tmp_path / "theirs.pt")
+    assert "dense layers" not in str(told.value)  # There are kernels.
     torch.jit.script(module).save(tmp_path / "theirs.pt")
     with pytest.raises(UsageError, match=r"theirs.pt: is a compiled PyTorch module, .*torch\.onnx\.export"):
         import_arrays(tmp_path / "theirs.pt")
