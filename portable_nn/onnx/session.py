@@ -295,7 +295,7 @@ def _levels(options: Any, model: bytes | str | Path) -> tuple[Any, ...]:
 
 
 def _deepest_branch(model: bytes | str | Path) -> int:
-    """How many branches stand in each other at most; 0 in a model that is not valid."""
+    """The most branches that stand in each other; 0 in a model that is not valid."""
 
     def depth(nodes: Iterable[NodeProto]) -> int:
         return max((depth(each.node) + (node.op_type == "If") for node in nodes for each in subgraphs(node)), default=0)

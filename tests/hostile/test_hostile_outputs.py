@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 MOUNTED = 'mount -t tmpfs -o size=4m none "$0" || exit 77; exec "$@"'
 
 
-@pytest.mark.parametrize("count", [pytest.param(7, marks=pytest.mark.long), pytest.param(500, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize(
+    "count", [pytest.param(20, marks=pytest.mark.long), pytest.param(500, marks=pytest.mark.sweep)]
+)
 @pytest.mark.parametrize("how", ["appearing", "limit", "disk"])
 def test_nothing_is_replaced_and_nothing_is_left_half_done(how: str, count: int, tmp_path: Path) -> None:
     for needed in ("zarr", "pyarrow", "h5py"):
