@@ -286,7 +286,8 @@ def _levels(options: Any, model: bytes | str | Path) -> tuple[Any, ...]:
     """The levels to which onnxruntime may rewrite a graph: the given one, and lower ones where its rewrites make the
     graph invalid.
 
-    None where branches stand in branches in branches: onnxruntime 1.32 ends some processes as it decides all of them.
+    It may not rewrite a graph in which three branches stand in each other: where constants decide all of these,
+    onnxruntime 1.32 may end the process.
     """
     levels = runtime().GraphOptimizationLevel
     if options.graph_optimization_level == levels.ORT_DISABLE_ALL or _deepest_branch(model) > 2:
@@ -295,14 +296,15 @@ def _levels(options: Any, model: bytes | str | Path) -> tuple[Any, ...]:
 
 
 def _deepest_branch(model: bytes | str | Path) -> int:
-    """The most branches that stand in each other; 0 in a model that is not valid."""
+    """The most branches that may stand in each other, wherever functions are called; 0 in a model that is not valid."""
 
     def depth(nodes: Iterable[NodeProto]) -> int:
         return max((depth(each.node) + (node.op_type == "If") for node in nodes for each in subgraphs(node)), default=0)
 
     with suppress(FileError):
         if not isinstance(model, bytes) or b"then_branch" in model:
-            return depth((parsed(model, "") if isinstance(model, bytes) else read_light(model)).graph.node)
+            found = parsed(model, "") if isinstance(model, bytes) else read_light(model)
+            return sum(depth(each.node) for each in (found.graph, *found.functions))
     return 0
 
 

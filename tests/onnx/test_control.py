@@ -728,8 +728,12 @@ for row in ([1, 2], [-3, 3]):
 """
 
 
-@pytest.mark.parametrize("how", ["import", "session"])
-def test_branches_in_each_other_that_constants_decide_do_not_end_the_process(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "is_function"), [("import", False), ("import", True), ("session", False), ("session", True)]
+)
+def test_branches_in_each_other_that_constants_decide_do_not_end_the_process(
+    how: str, is_function: bool, tmp_path: Path
+) -> None:
     """Four in each other, and in them one that data decide, which reads a weight: they end the optimiser."""
     arms = (
         body("then", ["a"], helper.make_node("MatMul", ["x", "w"], ["a"])),
@@ -749,7 +753,14 @@ def test_branches_in_each_other_that_constants_decide_do_not_end_the_process(how
         inner.initializer.append(numpy_helper.from_array(np.array(True), f"yes{depth}"))
     inner.input.append(value("x", ["N", 2]))
     opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(inner, opset_imports=opsets, ir_version=8), tmp_path / "m.onnx")
+    model = helper.make_model(inner, opset_imports=opsets, ir_version=8)
+    if is_function:
+        nodes = [literal("yes4", True, "bool"), *inner.node]
+        model.functions.append(helper.make_function("own", "F", ["x"], ["y4"], nodes, opsets))
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        del model.graph.node[:], model.graph.initializer[:]
+        model.graph.node.append(helper.make_node("F", ["x"], ["y4"], domain="own"))
+    onnx.save(model, tmp_path / "m.onnx")
     command = [sys.executable, "-c", RUN, how, str(tmp_path / "m.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["7.0 10.0", "3.0 3.0"], done.stderr
