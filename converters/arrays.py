@@ -359,8 +359,9 @@ def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skippe
     except UsageError as error:
         unread = f". Not read: {some(f'{name!r} {why}' for name, why in skipped.items())}" if skipped else ""
         is_torch = path.suffix.lower() in (".pt", ".pth", ".bin") and not places
-        has_kernels = is_torch and any(array.ndim > 2 for array in kept.values())
-        dense = "" if has_kernels else f"{'. As dense layers alone: ' * is_torch}{error}"
+        dense = f"{'. As dense layers alone: ' * is_torch}{error}" * (
+            not is_torch or all(array.ndim < 3 for array in kept.values())  # With kernels, there is more than these.
+        )
         raise UsageError(f"{path}: {_TORCH * is_torch}{dense}{unread}{'' if places else _ELSE}") from None
 
 

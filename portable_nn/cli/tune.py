@@ -108,8 +108,7 @@ def command(
         )
     examples, tested = training.apart(examples, data)
     width = static(network.types[network.graph.outputs[0]].shape[-1:])
-    if not until and width and 0 < class_count(examples.y) < width[0]:
-        count = class_count(examples.y)
+    if not until and width and 0 < (count := class_count(examples.y)) < width[0]:
         printer.note(f"the data have {count} of the model's {width[0]} classes; --until -1 gives a new layer for them")
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
     finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)

@@ -133,10 +133,11 @@ def codes_of(column: Column) -> tuple[float, ...]:
 def _missing_faults(frame: Frame, names: Sequence[str]) -> list[str]:
     holes = {name: count for name in names if (count := int(missing(frame.column(name)).sum()))}
     listed = some(f"'{name}' {count:,}" for name, count in holes.items())
-    return [
+    fault = (
         f"of {quantity(len(frame), 'row')} values are missing in {quantity(len(holes), 'column')}: {listed}. "
         "--missing (missing=) says what to put there: mean, median or indicator; drop leaves out these rows"
-    ] * bool(holes)
+    )
+    return [fault] if holes else []
 
 
 def without_holes(frame: Frame, names: Sequence[str]) -> Frame:

@@ -118,4 +118,5 @@ def _said(task: Task | None, targets: Sequence[Any] | None, width: int) -> Task 
 def _are_numbers(target: Any, width: int) -> bool:
     if isinstance(target, list):
         return not {*target} <= {0, 1, None}  # 0 and 1 alone are a class, or several.
-    return width == 1 and isinstance(target, float) and not target.is_integer()  # Of several, one is none.
+    # One number is no target of several outputs.
+    return width == 1 and isinstance(target, float) and not target.is_integer()
