@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -18,7 +19,7 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
 from portable_nn.onnx.samples import SIZES, meant, varied
 from portable_nn.onnx.verification.drawing import batches_of
-from portable_nn.onnx.verification.messages import check_output
+from portable_nn.onnx.verification.messages import compare_runs
 from portable_nn.onnx.verify import Difference, Proof, Tolerance
 from portable_nn.operators import NamedArrays
 
@@ -114,7 +115,7 @@ def compare_sides(
     *,
     tolerance: Tolerance | None = None,
     seed: int = 0,
-    admit: Callable[[NamedArrays], NamedArrays] | None = None,
+    admit: Callable[[NamedArrays], NamedArrays] = dict,
     sizes: Sequence[int] = SIZES,
     where: str = "",
 ) -> Proof:
@@ -137,14 +138,10 @@ def compare_sides(
         UsageError: no inputs are found that fit the network.
     """
     begin, tolerance = time.perf_counter(), tolerance or Tolerance()
-    graph, proof = network.graph, Proof(network.graph.outputs)
+    graph, proof = network.graph, Proof()
     rounds = varied(graph, np.random.default_rng(seed), meant(graph, network.parameters, network.inputs), sizes)
-    for drawn in rounds:
-        feeds = drawn if admit is None else admit(drawn)
-        theirs = run(feeds)
-        for name, ours in run_numpy(graph, network.parameters, feeds).items():
-            pair = tolerance.pair(name, ours, np.asarray(theirs[name]))
-            proof[name] = proof[name].or_more(check_output(pair, "the network", what, where))
+    ours = partial(run_numpy, graph, network.parameters)
+    proof |= compare_runs(map(admit, rounds), ours, run, "the network", what, tolerance, where)
     proof.batches = batches_of(rounds)
     proof.seconds = time.perf_counter() - begin
     return proof

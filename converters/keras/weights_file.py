@@ -345,14 +345,12 @@ def read_keras_weights(
         return _placed(into, arrays, path, "nothing was compared: Keras has no model of the network")
     before = {name: array.copy() for name, array in into.parameters.items()}
     into.load_weights({name: found.parameters[other] for name, other in zip(names, others, strict=True)})
-    proof = Proof()
-    if verify:
-        try:
-            side = run_model(model, into)
-            proof = compare_sides(into, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
-        except BaseException:
-            into.load_weights(before)
-            raise
+    try:
+        side, tolerance = run_model(model, into), Tolerance(atol, rtol)
+        proof = compare_sides(into, side, "Keras's model", tolerance=tolerance, seed=seed) if verify else Proof()
+    except BaseException:
+        into.load_weights(before)
+        raise
     return Imported(into, proof, ())
 
 

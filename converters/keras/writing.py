@@ -128,10 +128,8 @@ def _made(
 ) -> tuple[Any, Proof, tuple[str, ...]]:
     keras()
     model, rebuilder = _rebuilt(network, channels_last=channels_last)
-    proof = Proof()
-    if verify:
-        side = _side(model, network, rebuilder)
-        proof = compare_sides(network, side, "Keras's model", tolerance=Tolerance(atol, rtol), seed=seed)
+    side, tolerance = _side(model, network, rebuilder), Tolerance(atol, rtol)
+    proof = compare_sides(network, side, "Keras's model", tolerance=tolerance, seed=seed) if verify else Proof()
     notes = list(rebuilder.notes)
     if prove_training:
         notes.append(prove_training_there(network, _named, seed))

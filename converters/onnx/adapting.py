@@ -7,6 +7,7 @@ written and verified like any other network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
 from portable_nn.network.preparing import steps_inside
 from portable_nn.onnx.samples import NoInputsError, varied
-from portable_nn.onnx.verification.messages import check_output
-from portable_nn.onnx.verify import Difference, Tolerance, compare, difference
+from portable_nn.onnx.verification.differences import differences, largest
+from portable_nn.onnx.verification.messages import check_outputs, compare_runs
+from portable_nn.onnx.verify import Difference, Tolerance, compare
 from portable_nn.onnx.writing import to_model
 from portable_nn.preprocessing.applying import apply_arithmetic
 from portable_nn.preprocessing.steps import arithmetic
@@ -132,10 +134,8 @@ def _check_batches(after: Program, before: Program, tolerance: Tolerance) -> Non
         if len({part[name].shape[1:] for part in alone}) > 1:
             shapes = " and ".join(sorted({format_shape(part[name].shape) for part in alone}))
             raise VerificationError(f"{where}output '{name}' has the shapes {shapes} for different inputs")
-    ours, expected = _run(after, together), _joined(alone)
-    for name in expected:
-        pair = tolerance.pair(name, ours[name], expected[name])
-        check_output(pair, f"{count} examples at once", f"{size} at a time", where)
+    sides = f"{count} examples at once", f"{size} at a time"
+    check_outputs(_run(after, together), _joined(alone), *sides, tolerance, where)
 
 
 def _joined(parts: Sequence[NamedArrays]) -> dict[str, Array]:
@@ -163,23 +163,18 @@ def with_steps(network: Network, *, verify: bool, tolerance: Tolerance, seed: in
 
 def _check_steps(after: Program, before: Program, tolerance: Tolerance, seed: int) -> None:
     """Check that ``after`` gives the results of ``before`` on inputs that this package has preprocessed."""
-    for feeds in _drawn(after.graph, seed):
-        prepared = dict(feeds)
-        for info in before.inputs:
-            if steps := arithmetic(info.preprocessing):
-                prepared[info.name] = apply_arithmetic(steps, feeds[info.name])
-        ours, theirs = _run(after, feeds), _run(before, prepared)
-        for name in theirs:
-            check_output(tolerance.pair(name, ours[name], theirs[name]), "the preprocessing as nodes", "its steps")
+    given = {info.name: steps for info in before.inputs if (steps := arithmetic(info.preprocessing))}
+
+    def prepared(feeds: NamedArrays) -> dict[str, Array]:
+        return _run(before, {**feeds, **{name: apply_arithmetic(given[name], feeds[name]) for name in given}})
+
+    sides = "the preprocessing as nodes", "its steps"
+    compare_runs(_drawn(after.graph, seed), partial(_run, after), prepared, *sides, tolerance)
 
 
 def _rounding(after: Program, before: Program, seed: int) -> dict[str, Difference]:
     """The largest differences between the two programs, by output."""
-    worst = dict.fromkeys(before.graph.outputs, Difference())
-    for feeds in _drawn(after.graph, seed):
-        ours, theirs = _run(after, feeds), _run(before, feeds)
-        worst = {name: found.or_more(difference(ours[name], theirs[name])) for name, found in worst.items()}
-    return worst
+    return largest(differences(_run(after, feeds), _run(before, feeds)) for feeds in _drawn(after.graph, seed))
 
 
 def _run(program: Program, feeds: NamedArrays) -> dict[str, Array]:

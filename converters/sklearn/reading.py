@@ -32,7 +32,8 @@ from portable_nn.format.meaning import OutputInfo
 from portable_nn.layers import Input, Normalization
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.verification.messages import check_output
+from portable_nn.onnx.verification.differences import largest
+from portable_nn.onnx.verification.messages import check_outputs
 from portable_nn.onnx.verify import Proof, Tolerance
 from portable_nn.operators import Leaf
 
@@ -310,17 +311,15 @@ def _proved(
         sides = [(probabilities_inside(network)[0], "predict_proba")]
         if output.layers and hasattr(estimator, "decision_function"):
             sides.append((network, "decision_function"))
-    proof = Proof()
+    proofs = list[Proof]()
     for each, method in sides:
         run = _side(estimator, raws, method, each.graph.outputs[0], each)
         admit = partial(_admitted, raws, run)
-        found = compare_sides(each, run, what, tolerance=tolerance, seed=seed, admit=admit)
-        worst = proof.get(network.graph.outputs[0])
-        [apart] = found.values()
-        found.clear()
-        found[network.graph.outputs[0]] = apart if worst is None else apart.or_more(worst)
-        proof = found
-    return proof
+        proofs.append(compare_sides(each, run, what, tolerance=tolerance, seed=seed, admit=admit))
+    apart = largest(dict.fromkeys(network.graph.outputs, *found.values()) for found in proofs)
+    proofs[-1].clear()
+    proofs[-1].update(apart)
+    return proofs[-1]
 
 
 def _admitted(raws: Sequence[Raw], run: Side, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
@@ -352,9 +351,9 @@ def _check_data(
     rows = _rows(raws, data)[:1000].astype(network.graph.inputs[0].dtype)
     used = probabilities_inside(network)[0] if output.kind in ("logits", "binary_logits") else network
     used = network if output.method == "decision_function" else used
-    [(name, expected)] = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows}).items()
-    pair = tolerance.pair(name, used.predict(rows), expected)
-    check_output(pair, "the network", f"scikit-learn's {type(estimator).__name__}", "on the data: ")
+    expected = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows})
+    ours, what = dict.fromkeys(expected, used.predict(rows)), f"scikit-learn's {type(estimator).__name__}"
+    check_outputs(ours, expected, "the network", what, tolerance, "on the data: ")
 
 
 def _frame(raws: Sequence[Raw], data: Any) -> Frame:

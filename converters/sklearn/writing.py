@@ -18,7 +18,7 @@ from portable_nn.core.foreign_values import is_table
 from portable_nn.core.text import some
 from portable_nn.network import Network
 from portable_nn.network.answering import probabilities_inside
-from portable_nn.onnx.verification.messages import check_output
+from portable_nn.onnx.verification.messages import check_outputs
 
 __all__ = ["to_sklearn"]
 
@@ -202,8 +202,8 @@ def _compare(network: Network, estimator: Any, data: Any, atol: float | None, rt
 
     compare_sides(checked, side, what, tolerance=tolerance, seed=seed)
     if data is not None:
-        pair = tolerance.pair(name, checked.predict(data[:1000]), run(data[:1000]).astype(checked.types[name].dtype))
-        check_output(pair, "the network", what, "on the data: ")
+        ours, theirs = checked.predict(data[:1000]), run(data[:1000]).astype(checked.types[name].dtype)
+        check_outputs({name: ours}, {name: theirs}, "the network", what, tolerance, "on the data: ")
 
 
 def _answers(estimator: Any, method: str, is_one: bool, labels: Sequence[str], x: Any) -> Array:

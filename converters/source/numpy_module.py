@@ -229,10 +229,8 @@ def write_numpy(
         )
     beside = None if embedded else path.with_suffix(".npz")
     source = source_of(network, str(path), None if beside is None else beside.name)
-    proof = Proof()
-    if verify:
-        tolerance = written_tolerance(network, atol, rtol)
-        proof = compare_sides(network, _side(source, network), "the numpy module", tolerance=tolerance, seed=seed)
+    what, limits = "the numpy module", written_tolerance(network, atol, rtol)
+    proof = compare_sides(network, _side(source, network), what, tolerance=limits, seed=seed) if verify else Proof()
     data = source.encode()
     with all_or_none():
         if beside is not None:

@@ -31,7 +31,7 @@ from portable_nn.core.numbers import Natural
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
-from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
+from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest
 from portable_nn.opening.kinds import resolve
 from portable_nn.prediction.arrays import are_pictures
 from portable_nn.prediction.options import Preprocess
@@ -415,9 +415,8 @@ def _differences(
     one: Side, other: Side, ours: Sequence[Mapping[str, Array]], theirs: Sequence[Mapping[str, Array]]
 ) -> dict[str, Difference]:
     """The largest differences of the outputs, by their names in the first model."""
-    found = {}
-    for name, with_name in zip(one.outputs, other.outputs, strict=True):
-        found[name] = Difference()
-        for mine, its in zip(ours, theirs, strict=True):
-            found[name] = found[name].or_more(difference(other.output(with_name, its), one.output(name, mine)))
-    return found
+    names = dict(zip(one.outputs, other.outputs, strict=True))
+    return largest(
+        {name: difference(other.output(with_name, its), one.output(name, mine)) for name, with_name in names.items()}
+        for mine, its in zip(ours, theirs, strict=True)
+    )

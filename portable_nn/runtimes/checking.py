@@ -10,11 +10,10 @@ from typing import Final, NamedTuple
 
 from portable_nn.analysis import Finding
 from portable_nn.core.errors import PortableNNError
-from portable_nn.core.graph import format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.core.tolerances import RUNTIME_ATOL, RUNTIME_RTOL
 from portable_nn.network import Network
-from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
+from portable_nn.onnx.verification.differences import Tolerance, differences, kind_of, largest
 from portable_nn.outputs.reports import known_limits
 from portable_nn.runtimes.forms import Form
 from portable_nn.runtimes.processes import Answer, Job, brief, run_jobs
@@ -64,11 +63,10 @@ class Trial:
 
 
 class Verdict(NamedTuple):
-    """The verdict on an answer: a row, and where it does not agree, the number of the inputs and the output."""
+    """The verdict on an answer: a row, and the number of the inputs on which it does not agree."""
 
     row: RuntimeRow
     place: int = 0
-    output: str = ""
 
 
 def trial_of(model: str | Path | Network, seed: int) -> Trial:
@@ -88,10 +86,8 @@ def refused(name: str) -> RuntimeRow:
 
 def verdicts_of(name: str, trials: Sequence[Trial], limits: Limits) -> list[Verdict]:
     """The verdicts on one runtime for several models, which run in one process as long as that lives."""
-    runtime = RUNTIMES[name]
-    version = runtime.version
-    start = RuntimeRow(name, runtime.title, version, "not installed", reason=runtime.needs)
-    if version is None:
+    runtime, start = RUNTIMES[name], refused(name)
+    if start.version is None:
         return [Verdict(start)] * len(trials)
     forms = [trial.subject.form(runtime) for trial in trials]
     answers = run_all(runtime, [jobs_of(form, trial.whole) for form, trial in zip(forms, trials, strict=True)], limits)
@@ -131,27 +127,17 @@ def _verdict(
     for place, answer in enumerate(answers):
         if answer.outcome != "ran":
             row = replace(start, state=answer.outcome, reason=answer.reason, seconds=seconds)
-            return Verdict(row, place, next(iter(expected[0])))
-    found = [outputs for answer in answers for outputs in answer.outputs]
-    worst, wrong = dict[str, Difference](), Verdict(start)
-    for place, (ours, theirs) in enumerate(zip(expected, found, strict=True)):
-        for output, array in ours.items():
-            gap = difference(theirs[output], array)
-            worst[output] = worst.get(output, Difference()).or_more(gap)
-            agrees = gap.max_abs_error <= limits.tolerance.allowed(array) and theirs[output].dtype == array.dtype
-            if not agrees and not wrong.output:
-                wrong = Verdict(replace(start, reason=_apart(output, array, theirs[output])), place, output)
-    state, reason = ("differs", wrong.row.reason) if wrong.output else ("agrees", "")
-    row = replace(start, state=state, reason=reason, outputs=worst, seconds=seconds)  # type: ignore[arg-type]
-    return wrong._replace(row=row)
-
-
-def _apart(name: str, ours: Array, theirs: Array) -> str:
-    """The difference of an output in its shape or type; the numbers are in the table."""
-    if ours.shape == theirs.shape and ours.dtype == theirs.dtype:
-        return ""
-    wanted, found = (f"{each.dtype} {format_shape(each.shape)}" for each in (ours, theirs))
-    return f"output '{name}' is {found} and should be {wanted}"
+            return Verdict(row, place)
+    computed = [outputs for answer in answers for outputs in answer.outputs]
+    apart = [differences(theirs, ours) for ours, theirs in zip(expected, computed, strict=True)]
+    row = replace(start, state="agrees", outputs=largest(apart), seconds=seconds)
+    for place, (ours, theirs) in enumerate(zip(expected, computed, strict=True)):
+        for pair in (limits.tolerance.pair(name, theirs[name], array) for name, array in ours.items()):
+            if not pair.admits(apart[place][pair.name]):  # The numbers are in the table.
+                found, wanted = kind_of(pair.ours), kind_of(pair.theirs)
+                reason = f"output '{pair.name}' is {found} and should be {wanted}" if found != wanted else ""
+                return Verdict(replace(row, state="differs", reason=reason), place)
+    return Verdict(row)
 
 
 MEMORY: Final = 8 * 2**30

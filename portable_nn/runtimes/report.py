@@ -48,10 +48,7 @@ class RuntimeRow:
     @property
     def error(self) -> Difference:
         """The largest of all outputs."""
-        found = Difference()
-        for each in self.outputs.values():
-            found = found.or_more(each)
-        return found
+        return Difference(*map(max, zip(Difference(), *self.outputs.values(), strict=True)))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from portable_nn.core.tensors import Array
+from portable_nn.core.graph import format_shape
+from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.tolerances import ATOL, RTOL
 
 LAST_DIGITS: Final = 8
@@ -52,6 +54,23 @@ class Pair(NamedTuple):
     theirs: Array
     allowed: float = 0.0
 
+    def admits(self, found: Difference) -> bool:
+        """True if the two are of one type, and their difference is no larger than it may be."""
+        return same_type(self.ours, self.theirs) and found.max_abs_error <= self.allowed
+
+    def said(self, one: str, other: str, place: int | None = None) -> str:
+        """The value in words as the sides ``one`` and ``other`` have it: their types, or the elements at a place."""
+        at, values = "", [*map(kind_of, self[1:3])]
+        if place is not None:
+            index = ", ".join(map(str, np.unravel_index(place, self.ours.shape)))
+            at, values = f"[{index}]" * bool(index), [f"{each.flat[place]}" for each in (self.ours, self.theirs)]
+        return f"'{self.name}'{at} is {values[0]} in {one} and {values[1]} in {other}"
+
+
+def kind_of(array: Array) -> str:
+    """The element type and shape of an array in words."""
+    return f"{array.dtype.name} {format_shape(array.shape)}"
+
 
 class Difference(NamedTuple):
     """The largest absolute difference in one output, and the same relative to its largest magnitude."""
@@ -78,6 +97,19 @@ def difference(ours: Array, theirs: Array) -> Difference:
     """The difference of two arrays; infinite where only one has a finite number, or shapes differ."""
     largest = largest_gap(ours, theirs)
     return Difference(largest, largest / (magnitude(theirs) or 1.0))
+
+
+def differences(ours: NamedArrays, theirs: NamedArrays) -> dict[str, Difference]:
+    """The differences of arrays by name, of all that ``ours`` has."""
+    return {name: difference(array, theirs[name]) for name, array in ours.items()}
+
+
+def largest(found: Iterable[Mapping[str, Difference]]) -> dict[str, Difference]:
+    """The largest differences by name of several runs."""
+    worst = dict[str, Difference]()
+    for each in found:
+        worst |= {name: apart.or_more(worst.get(name, apart)) for name, apart in each.items()}
+    return worst
 
 
 def largest_gap(ours: Array, theirs: Array) -> float:

@@ -10,7 +10,7 @@ from portable_nn.core.tensors import NamedArrays
 from portable_nn.engines.once import run_numpy
 from portable_nn.engines.recording import Recorded, read_recorded
 from portable_nn.onnx.session import Session
-from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest_gap, same_type
+from portable_nn.onnx.verification.differences import Difference, Tolerance, difference
 from portable_nn.onnx.verification.messages import message_of
 
 
@@ -52,8 +52,9 @@ def check_recorded(
                 continue
             expected = recorded.values[name].astype(values[name].dtype)
             pair = tolerance.pair(name, values[name], expected)
-            if not (same_type(pair.ours, pair.theirs) and largest_gap(pair.ours, pair.theirs) <= pair.allowed):
+            found = difference(pair.ours, pair.theirs)
+            if not pair.admits(found):
                 first = "the first that is recorded and differs"
                 raise VerificationError(f"{where}: {message_of(pair, graph, side, str(recorded.path), first)}")
-            worst[name] = worst[name].or_more(difference(pair.ours, pair.theirs))
+            worst[name] = worst[name].or_more(found)
     return worst

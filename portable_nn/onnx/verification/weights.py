@@ -14,11 +14,12 @@ import numpy as np
 from onnx import GraphProto
 
 from portable_nn.core.errors import VerificationError, listed
-from portable_nn.core.graph import Graph, format_shape
+from portable_nn.core.graph import Graph
 from portable_nn.core.tensors import Array, NamedArrays
 from portable_nn.core.text import quantity
 from portable_nn.engines.ranges import literals
 from portable_nn.onnx.opsets.support import captured
+from portable_nn.onnx.verification.differences import Pair, same_type
 from portable_nn.onnx.verification.proof import Fate, Kind
 from portable_nn.onnx.verification.stored import Stored
 from portable_nn.operators import DTYPE_CODES
@@ -111,19 +112,14 @@ def _original(name: str, array: Array, originals: NamedArrays | None, faults: li
 
 def _fault(name: str, ours: Array, theirs: Array) -> list[str]:
     """The differences of two arrays in type, shape or bytes; none where they are the same."""
-    if ours.dtype != theirs.dtype or ours.shape != theirs.shape:
-        one, other = (f"{array.dtype.name} {format_shape(array.shape)}" for array in (ours, theirs))
-        return [f"'{name}' is {one} in the network and {other} in the file"]
+    pair, sides = Pair(name, ours, theirs), ("the network", "the file")
+    if not same_type(ours, theirs):
+        return [pair.said(*sides)]
     different = _bits(ours) != _bits(theirs)
     if not different.any():
         return []
-    place = np.unravel_index(int(different.argmax()), ours.shape)
-    at = f"[{', '.join(map(str, place))}]" if place else ""
-    count = int(np.count_nonzero(different))
-    return [
-        f"'{name}' differs in {count:,} of {quantity(ours.size, 'element')}: '{name}'{at} is {ours[place]} in the "
-        f"network and {theirs[place]} in the file"
-    ]
+    count, first = int(np.count_nonzero(different)), pair.said(*sides, int(different.argmax()))
+    return [f"'{name}' differs in {count:,} of {quantity(ours.size, 'element')}: {first}"]
 
 
 def _bits(array: Array) -> Array:

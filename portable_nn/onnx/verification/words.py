@@ -18,7 +18,7 @@ from portable_nn.onnx.providers import CPU
 from portable_nn.onnx.samples import rows_of
 from portable_nn.onnx.session import Session
 from portable_nn.onnx.verification.differences import Tolerance
-from portable_nn.onnx.verification.messages import check_output
+from portable_nn.onnx.verification.messages import check_outputs
 from portable_nn.onnx.writing import to_bytes
 
 ROWS = 64
@@ -56,10 +56,11 @@ def compare_words(
     for part in np.split(rows, len(rows) // size):
         refused = np.any([_refused(each, part[:, place]) for place, each in enumerate(columns)], axis=0)
         cells = {each.name: _cells(each, part[:, [place]]) for place, each in enumerate(columns)}
-        for (name, expected), found in zip(ours.run({row.name: part}).items(), theirs.run(None, cells), strict=True):
-            expected = expected.copy()
-            expected[refused] = np.nan
-            check_output(tolerance.pair(name, found, expected), "the model for words", "that for numbers", f"{where}: ")
+        expected = {name: array.copy() for name, array in ours.run({row.name: part}).items()}
+        for array in expected.values():
+            array[refused] = np.nan
+        found = dict(zip(expected, theirs.run(None, cells), strict=True))
+        check_outputs(found, expected, "the model for words", "that for numbers", tolerance, f"{where}: ")
 
 
 def _rows(columns: Sequence[Column], rng: np.random.Generator) -> Array:
