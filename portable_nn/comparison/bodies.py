@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from onnx import GraphProto, NodeProto
 
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.report import Parting
 from portable_nn.comparison.side import Side
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
+from portable_nn.onnx.opsets.support import captured
+from portable_nn.onnx.storage.tensors import to_tensor
 from portable_nn.runtimes.cutting import typed
 from portable_nn.runtimes.subject import Feeds, subject_of
-from portable_nn.runtimes.task import Port
-
-if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
+from portable_nn.runtimes.task import port_of
 
 ROUNDS: Final = 4
 """The first iterations of a body that are compared."""
@@ -37,21 +37,16 @@ class _Use(NamedTuple):
 
     def feeds(self, name: str, own: Sequence[Array]) -> Feeds:
         """The inputs of a body: its own, and what it reads from outside and is no constant."""
-        from portable_nn.onnx.opsets.support import captured
-
         outer = {each: self.known[each] for each in captured(self.node) if each in self.known}
         return {**outer, **{each.name: array for each, array in zip(self.body(name).input, own, strict=True)}}
 
     def alone(self, name: str, feeds: Feeds) -> Side:
         """A body as a model of its own."""
-        from portable_nn.onnx.opsets.support import captured
-        from portable_nn.onnx.storage.tensors import to_tensor
-
         model, constants = self.side.model, self.side.constants
         made = type(model)(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
         made.graph.CopyFrom(self.body(name))
         del made.graph.input[:]
-        made.graph.input.extend(typed(Port(key, each.dtype.name, each.shape)) for key, each in feeds.items())
+        made.graph.input.extend(typed(port_of(*each)) for each in feeds.items())
         read = {*captured(self.node)} - feeds.keys()
         made.graph.initializer.extend(to_tensor(key, constants[key]) for key in sorted(read & constants.keys()))
         return Side(subject_of(made, edited=True), self.side.letter)

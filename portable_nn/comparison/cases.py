@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from onnx import ModelProto
+
+from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.report import limit_in_words
 from portable_nn.core.errors import UsageError
 from portable_nn.core.tensors import Array
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-    from portable_nn.comparison.alignment import Alignment
+from portable_nn.onnx.storage.tensors import to_tensor
 
 _SCRIPT: Final = '''\
 """Run both models on the same input, and print how far they are apart. Needs numpy, onnx and onnxruntime."""
@@ -107,8 +106,6 @@ def write_case(folder: Path, found: Alignment, names: tuple[str, str]) -> None:
 
 def _write_side(folder: Path, model: ModelProto, known: Mapping[str, Array], output: Array) -> None:
     """Write a model, what goes in and what comes out, as the tests of ONNX have them."""
-    from portable_nn.onnx.storage.tensors import to_tensor
-
     del model.metadata_props[:]
     place = folder / "test_data_set_0"
     place.mkdir(parents=True)

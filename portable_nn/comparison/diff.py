@@ -11,7 +11,7 @@ from inspect import signature
 from itertools import permutations
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,19 +26,20 @@ from portable_nn.comparison.steps import unpacked
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
-from portable_nn.core.graph import Value, format_shape
+from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.numbers import Natural
+from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
+from portable_nn.onnx.storage.external import external_tensors
+from portable_nn.onnx.storage.files import read_alone
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest
 from portable_nn.opening.kinds import resolve
 from portable_nn.prediction.arrays import are_pictures
 from portable_nn.prediction.options import Preprocess
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
-
-if TYPE_CHECKING:
-    from portable_nn.core.tensors import Array
+from portable_nn.runtimes.task import Port
 
 __all__ = ["diff"]
 
@@ -300,9 +301,6 @@ def _has_parts(path: Path) -> bool:
     """True if a file of ONNX has tensors in other files."""
     if path.suffix.lower() != ".onnx":
         return False
-    from portable_nn.onnx.storage.external import external_tensors
-    from portable_nn.onnx.storage.files import read_alone
-
     return bool(external_tensors(read_alone(path)))
 
 
@@ -325,21 +323,21 @@ def _unlike(one: Side, other: Side) -> str:
             f"{quantity(len(each.inputs), 'input')}, {quantity(len(each.outputs), 'output')}" for each in (one, other)
         )
         return "A has {} and B {}".format(*ends)
-    theirs_in_order = _in_order(one.subject, other.subject)
-    other.inputs = tuple(port.name for port in theirs_in_order)
-    for ours, theirs in zip(one.subject.inputs, theirs_in_order, strict=True):
-        if _order(ours, theirs) is None:
+    entries = _entries(one, other)
+    other.inputs = tuple(theirs.name for _, theirs, _ in entries)
+    for ours, theirs, order in entries:
+        if order is None:
             shapes = f"{format_shape(ours.shape)} and {format_shape(theirs.shape)}"
             return f"input '{ours.name}' of A and '{theirs.name}' of B have the shapes {shapes}"
     return ""
 
 
-def _order(ours: Any, theirs: Any) -> tuple[int, ...] | None:
+def _order(one: Shape, other: Shape) -> tuple[int, ...] | None:
     """The order of the axes of an input of A in which B takes it, the batch first; None where no order fits."""
-    places, one, other = tuple(range(len(ours.shape))), ours.shape, theirs.shape
+    places = tuple(range(len(one)))
     if len(one) != len(other):
         return None
-    if not any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in zip(one, other, strict=True)):
+    if _fit(one, other):
         return places
     for rest in permutations(places[1:]) if len(places) <= AXES else ():
         turned = [one[place] for place in (0, *rest)]
@@ -350,61 +348,51 @@ def _order(ours: Any, theirs: Any) -> tuple[int, ...] | None:
 
 def _other_ends(one: Side, other: Side) -> Iterator[str]:
     """Notes on inputs whose axes have another order, and on outputs of another size."""
-    pairs = zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=False)
-    for ours, theirs in pairs:
-        if (order := _order(ours, theirs)) and order != tuple(sorted(order)):
+    for ours, theirs, order in _entries(one, other):
+        if order and order != tuple(sorted(order)):
             shapes = f"{format_shape(theirs.shape)}, and A as {format_shape(ours.shape)}"
             yield f"B takes input '{theirs.name}' as {shapes}: both get the same numbers, each in its order of axes"
     ends = [{port.name: port.shape for port in side.subject.outputs} for side in (one, other)]
     for mine, its in zip(one.outputs, other.outputs, strict=False):
         x, y = ends[0][mine], ends[1][its]
-        if len(x) != len(y) or any(
-            isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(x, y, strict=True)
-        ):
+        if len(x) != len(y) or not _fit(x, y):
             yield f"output '{mine}' has the shape {format_shape(x)} in A, and {format_shape(y)} in B"
 
 
-def _in_order(one: Subject, other: Subject) -> list[Any]:
-    """The inputs of the second model in the order of those of the first: by name, where all have the same names."""
-    named = {port.name: port for port in other.inputs}
-    if named.keys() == {port.name for port in one.inputs}:
-        return [named[port.name] for port in one.inputs]
-    return list(other.inputs)
+def _entries(one: Side, other: Side) -> list[tuple[Port, Port, tuple[int, ...] | None]]:
+    """Each input of the first model, that of the second in its place, and the order of axes in which that takes it.
+
+    They are paired by name, where all have the same names.
+    """
+    ours, theirs = one.subject.inputs, other.subject.inputs
+    named = {port.name: port for port in theirs}
+    inputs = [named[port.name] for port in ours] if named.keys() == {port.name for port in ours} else theirs
+    return [(mine, its, _order(mine.shape, its.shape)) for mine, its in zip(ours, inputs, strict=False)]
 
 
 def _rounds(one: Side, other: Side, inputs: Feeds | None, seed: int) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
     """Inputs on which both run, by the names of each."""
-    pairs = {
-        mine.name: (theirs, _order(mine, theirs) or ())
-        for mine, theirs in zip(one.subject.inputs, _in_order(one.subject, other.subject), strict=True)
-    }
+    entries = [(ours.name, theirs, order or ()) for ours, theirs, order in _entries(one, other)]
 
     def turned(rounds: Sequence[Feeds]) -> list[dict[str, Array]]:
-        return [{pairs[name][0].name: x.transpose(pairs[name][1]) for name, x in feeds.items()} for feeds in rounds]
+        return [{its.name: feeds[name].transpose(order) for name, its, order in entries} for feeds in rounds]
 
-    if inputs is not None:
-        rounds: Sequence[Feeds] = [inputs]
-    else:
-        rounds = one.subject.feeds(seed)
-        if not all(_fit(other, feeds) for feeds in turned(rounds)):
-            back = {theirs.name: (name, np.argsort(order)) for name, (theirs, order) in pairs.items()}
-            rounds = [
-                {back[name][0]: x.transpose(back[name][1]) for name, x in feeds.items()}
-                for feeds in other.subject.feeds(seed)
-            ]
+    rounds: Sequence[Feeds] = one.subject.feeds(seed) if inputs is None else [inputs]
+    shapes = [(feeds[its.name].shape, its.shape) for feeds in turned(rounds) for _, its, _ in entries]
+    if inputs is None and not all(_fit(*pair) for pair in shapes):
+        rounds = [
+            {name: feeds[its.name].transpose(np.argsort(order)) for name, its, order in entries}
+            for feeds in other.subject.feeds(seed)
+        ]
     return rounds, [
         {name: x.astype(other.input_types[name], order="C", copy=False) for name, x in feeds.items()}
         for feeds in turned(rounds)
     ]
 
 
-def _fit(side: Side, feeds: Mapping[str, Array]) -> bool:
-    return all(
-        size == dim
-        for port in side.subject.inputs
-        for size, dim in zip(feeds[port.name].shape, port.shape, strict=True)
-        if isinstance(dim, int)
-    )
+def _fit(one: Shape, other: Shape) -> bool:
+    """True if the sizes of two shapes that are numbers are the same."""
+    return all(x == y for x, y in zip(one, other, strict=True) if isinstance(x, int) and isinstance(y, int))
 
 
 def _outputs(one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> dict[str, Difference]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
+
+from onnx import ModelProto
 
 from portable_nn.comparison.side import Side, Values
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -22,10 +24,7 @@ from portable_nn.runtimes.forms import OnnxForm
 from portable_nn.runtimes.processes import Answer, Job
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
 from portable_nn.runtimes.table import RUNTIMES
-from portable_nn.runtimes.task import Port
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
+from portable_nn.runtimes.task import Port, port_of
 
 LEVELS: Final[Mapping[str, str]] = {
     "onnxruntime-basic": "ORT_ENABLE_BASIC",
@@ -34,7 +33,7 @@ LEVELS: Final[Mapping[str, str]] = {
 """Levels to which onnxruntime optimises a model, in the operators that it has on all machines."""
 
 Key: TypeAlias = tuple[str, bytes]
-"""A value, and the digest of what it is computed from."""
+"""A value, and the digest of the values that it is computed from, with their names."""
 
 
 def side_in(name: str, subject: Subject) -> Side:
@@ -123,14 +122,9 @@ class Elsewhere(Side):
 
     def _agrees(self, name: str, known: Mapping[str, Array]) -> bool:
         """True if the runtime computes a value as it is ``known``, of the part of the model up to it."""
-        part = self.part(name, known, ())
-        if not part.graph.input:
-            return True
-        port = Port(name, known[name].dtype.name, known[name].shape)
-        feeds = {each.name: known[each.name] for each in part.graph.input}
-        [[answer]] = run_all(self.runtime, [self._jobs(part, [feeds], port)], self.limits)
-        far = (largest_gap(found[name], known[name]) for found in answer.outputs)
-        return answer.outcome == "ran" and max(far) <= self.limits.tolerance.allowed(known[name])
+        self.refused.pop(name, None)
+        found, most = self._alone([name], [known], ()), self.limits.tolerance.allowed(known[name])
+        return name not in self.refused and all(largest_gap(array, known[name]) <= most for *_, array in found)
 
     def _whole(self, rounds: Sequence[Feeds], found: Values) -> list[tuple[str, int, Array]]:
         """The outputs of the model as it is, if need be with numbers for all sizes."""
@@ -151,27 +145,29 @@ class Elsewhere(Side):
 
     def _jobs(self, part: ModelProto, feeds: Sequence[Feeds], output: Port) -> Sequence[Job] | str:
         """The task of running a part of the model, or why there is none."""
-        ends = tuple(Port(name, array.dtype.name, array.shape) for name, array in feeds[0].items()), (output,)
+        ends = tuple(port_of(*each) for each in feeds[0].items()), (output,)
         try:
             form = OnnxForm(part) if self.runtime.takes == "onnx" else subject_of(part, edited=True).form(self.runtime)
         except PortableNNError as error:
             return str(error)
         return jobs_of(form, lambda form: [Job(form.data(), *ends, feeds, form.suffix)])
 
-    def _alone(self, names: Sequence[str], seen: Values) -> list[tuple[str, int, Array]]:
-        """The values of nodes, each computed from what is ``seen`` before it."""
+    def _alone(
+        self, names: Sequence[str], seen: Values, given: Collection[str] | None = None
+    ) -> list[tuple[str, int, Array]]:
+        """The values of nodes, each computed from what is ``seen`` before it, or only from those ``given``."""
         waiting: dict[Key, tuple[ModelProto, list[Feeds], Port]] = {}
         keys = dict[Key, list[int]]()
         for name, places in product(names, _of_equal_shapes(seen)):
             known = seen[places[0]]
-            part = self.part(name, known, known.keys())
+            part = self.part(name, known, known.keys() if given is None else given)
             feeds: list[Feeds] = [{each.name: seen[place][each.name] for each in part.graph.input} for place in places]
             data = b"".join(array.tobytes() for each in feeds for array in each.values())
             if not part.graph.input:
                 continue
-            keys[key := (name, sha256(f"{places}".encode() + data).digest())] = places
+            keys[key := (name, sha256(f"{places} {[*feeds[0]]}".encode() + data).digest())] = places
             if key not in self._answers:
-                waiting[key] = part, feeds, Port(name, known[name].dtype.name, known[name].shape)
+                waiting[key] = part, feeds, port_of(name, known[name])
         ran = run_all(self.runtime, [self._jobs(*each) for each in waiting.values()], self.limits)
         self._answers |= {key: answer for key, [answer] in zip(waiting, ran, strict=True)}
         self.refused |= {key[0]: self._answers[key].reason for key in keys if self._answers[key].outcome != "ran"}

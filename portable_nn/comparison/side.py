@@ -7,24 +7,25 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
+from onnx import ModelProto, NodeProto
 
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.core.tensors import Array
-from portable_nn.onnx.verification.sections import MARK
-from portable_nn.operators import is_of_shape
+from portable_nn.onnx.opsets.support import reads
+from portable_nn.onnx.reading import from_model
+from portable_nn.onnx.session import Session
+from portable_nn.onnx.verification.rounding import Unbounded, bounds, is_quantised
+from portable_nn.onnx.verification.sections import MARK, computed_from
+from portable_nn.onnx.verification.stored import stored
+from portable_nn.onnx.writing import to_bytes
+from portable_nn.operators import DTYPE_CODES, is_of_shape
 from portable_nn.runtimes.cutting import cut
 from portable_nn.runtimes.subject import Feeds, Subject
-from portable_nn.runtimes.task import Port
-
-if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
-
-    from portable_nn.onnx.session import Session
 
 AXES: Final = 5
 """The most axes of an array that are tried in other orders."""
@@ -58,8 +59,6 @@ class Side:
     runs_in, steps = "", False
 
     def __init__(self, subject: Subject, letter: str = "B") -> None:
-        from portable_nn.onnx.opsets.support import reads
-
         self.subject, self.name, self.model, self.letter = subject, subject.name, subject.model, letter
         self.nodes = [node for node in self.model.graph.node if node.op_type != "Constant"]
         self.read_by: dict[int, tuple[str, ...]] = {id(node): tuple(dict.fromkeys(reads(node))) for node in self.nodes}
@@ -84,8 +83,6 @@ class Side:
     @cached_property
     def is_quantised(self) -> bool:
         """True if it has nodes that round numbers to steps."""
-        from portable_nn.onnx.verification.rounding import is_quantised
-
         return any(is_quantised(node.op_type) for node in self.nodes)
 
     @property
@@ -113,8 +110,6 @@ class Side:
     @cached_property
     def constants(self) -> dict[str, Array]:
         """The initializers, and all values that depend on no input, by name."""
-        from portable_nn.onnx.verification.stored import stored
-
         found = {each.name: each.array for each in stored(self.model, self.name)}
         made = dict.fromkeys(found)
         for node in self.nodes:
@@ -130,9 +125,6 @@ class Side:
         return found
 
     def _session(self, model: ModelProto) -> Session:
-        from portable_nn.onnx.session import Session
-        from portable_nn.onnx.writing import to_bytes
-
         return Session(to_bytes(model), where=self.name, threads=1, optimise=False)
 
     def _copy(self, outputs: Iterable[str]) -> ModelProto:
@@ -166,8 +158,6 @@ class Side:
 
     def _shown(self, given: Mapping[str, Sequence[Array]]) -> ModelProto:
         """The model with all values as outputs, and those ``given`` as inputs."""
-        from portable_nn.operators import DTYPE_CODES
-
         names = (name + MARK if name in given else name for name in self.dependent)
         shown = self._copy(names)
         graph = shown.graph
@@ -181,13 +171,7 @@ class Side:
 
     def before(self, values: Iterable[str], ends: Collection[str]) -> list[str]:
         """The dependent values that ``values`` are computed from, with themselves, in order, back to ``ends``."""
-        found, waiting = set[str](), list(values)
-        while waiting:
-            name = waiting.pop()
-            if name in found or name not in self.maker:
-                continue
-            found.add(name)
-            waiting += [each for each in self.reads(name) if each not in ends]
+        found = computed_from(values, ends, self.reads)
         return [name for name in self.dependent if name in found]
 
     def read_from(self, value: str, ends: Collection[str]) -> set[str]:
@@ -198,9 +182,7 @@ class Side:
 
     def part(self, value: str, known: Mapping[str, Array], given: Collection[str]) -> ModelProto:
         """The model of a value that is computed from those ``given``, and the inputs, with the types that they have."""
-        ends = {*given, *self.inputs} - {value}
-        port = Port(value, known[value].dtype.name, known[value].shape)
-        return cut(self.model, value, port, {name: known[name] for name in ends})
+        return cut(self.model, value, known, {*given, *self.inputs} - {value})
 
     def error(
         self, value: str, known: Values, given: Collection[str], off: Mapping[str, float] = MappingProxyType({})
@@ -210,8 +192,6 @@ class Side:
         Each is an array of two: guaranteed, and likely, both infinite where no bound is known. Values and constants may
         be ``off`` by so much.
         """
-        from portable_nn.onnx.verification.rounding import Unbounded, bounds
-
         if value in self.inputs:
             return [np.zeros((2, *feeds[value].shape)) for feeds in known]
         try:
@@ -233,31 +213,20 @@ class Side:
         self, value: str, known: Mapping[str, Array], given: Collection[str]
     ) -> tuple[Graph, Mapping[str, Array]]:
         """The graph of a value from those ``given`` and the inputs, with its parameters. Raises ``KeyError``."""
-        from portable_nn.onnx.reading import from_model
-
         if value not in self._makers:  # Another part of the model may have an operator that this package lacks.
             return from_model(self.part(value, known, given), self.name)[:2]
-        graph, arrays = self._read
-        ends, nodes, read = {*given, *self.inputs}, set[int](), set[str]()
-        waiting = [value]
-        while waiting:
-            node = self._makers[waiting.pop()]
-            if id(node) in nodes:
-                continue
-            nodes.add(id(node))
-            read.update(filter(None, node.inputs))
-            waiting += [each for each in node.inputs if each and each not in ends and each in self._makers]
+        (graph, arrays), ends = self._read, {*given, *self.inputs}
+        found = computed_from([value], ends, lambda name: self._makers[name].inputs if name in self._makers else ())
+        nodes = tuple(node for node in graph.nodes if not found.isdisjoint(node.outputs))
+        read = {name for node in nodes for name in node.inputs}
         parameters = tuple(each for each in graph.parameters if each.name in read)
         inputs = tuple(Value(name, known[name].dtype.name, known[name].shape) for name in sorted(read & ends))
-        kept = tuple(node for node in graph.nodes if id(node) in nodes)
-        graph = replace(graph, inputs=inputs, outputs=(value,), parameters=parameters, nodes=kept)
+        graph = replace(graph, inputs=inputs, outputs=(value,), parameters=parameters, nodes=nodes)
         return graph, {each.name: arrays[each.name] for each in parameters}
 
     @cached_property
     def _read(self) -> tuple[Graph, Mapping[str, Array]]:
         """The model as a graph of this package, and its parameters; an empty one where it has no such graph."""
-        from portable_nn.onnx.reading import from_model
-
         try:
             found = from_model(self.model, self.name)
         except PortableNNError:  # It has an operator that this package lacks.

@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from onnx import NodeProto
 
 from portable_nn.comparison.side import PUT, Side
 from portable_nn.core.tensors import Array
 from portable_nn.operators import find
 from portable_nn.runtimes.subject import Subject
-
-if TYPE_CHECKING:
-    from onnx import NodeProto
 
 MANY: Final = 0.02
 """The share of numbers at an end of their steps from which on they saturate."""

@@ -6,34 +6,20 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TypeAlias
 
 from msgspec.structs import replace
+from onnx import ModelProto
 
 from portable_nn.core.tensors import Array
 from portable_nn.network import Network
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.runtimes.cutting import with_sizes
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-
-class Form(Protocol):
-    """The model as a runtime is given it; ``suffix`` ends the name of its file."""
-
-    suffix: str
-
-    def fixed(self, arrays: Mapping[str, Array]) -> Form:
-        """The same with the shapes of ``arrays`` for inputs and outputs."""
-
-    def data(self) -> bytes:
-        """The file. Raises where there can be none."""
-
 
 @dataclass(frozen=True)
 class OnnxForm:
-    """An ONNX file."""
+    """An ONNX file, whose name ends in ``suffix``."""
 
     model: ModelProto
     suffix = ".onnx"
@@ -67,3 +53,7 @@ class NetworkForm:
             path = Path(folder) / f"network{self.suffix}"
             self.network.save(path)
             return path.read_bytes()
+
+
+Form: TypeAlias = OnnxForm | NetworkForm
+"""The model as a runtime is given it."""

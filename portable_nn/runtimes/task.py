@@ -21,6 +21,11 @@ class Port(NamedTuple):
     shape: tuple[int | str, ...]
 
 
+def port_of(name: str, array: Any) -> Port:
+    """The end of a model at which there is an array."""
+    return Port(name, array.dtype.name, array.shape)
+
+
 class Task(NamedTuple):
     """A model to be loaded.
 

@@ -318,13 +318,18 @@ def _makers(
     targets: Iterable[str], given: Collection[str], place_of: Mapping[str, int], read: Callable[[int], Iterable[str]]
 ) -> list[int]:
     """The places of the nodes that compute ``targets`` from the values ``given``, by what nodes make and read."""
-    found, waiting = set[int](), list(targets)
+    found = computed_from(targets, given, lambda name: read(place_of[name]) if name in place_of else ())
+    return sorted({place_of[name] for name in found if name in place_of})
+
+
+def computed_from(targets: Iterable[str], given: Collection[str], read: Callable[[str], Iterable[str]]) -> set[str]:
+    """``targets`` with all values that they are computed from, back to those ``given``, by what is read for each."""
+    found, waiting = set[str](), list(targets)
     while waiting:
-        place = place_of.get(waiting.pop())
-        if place is not None and place not in found:
-            found.add(place)
-            waiting += [name for name in read(place) if name not in given]
-    return sorted(found)
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += [each for each in read(name) if each and each not in given]
+    return found
 
 
 def _known(type: Type) -> Array | None:
