@@ -13,7 +13,7 @@ from portable_nn.core.errors import PortableNNWarning, UsageError, VerificationE
 from portable_nn.core.tolerances import TRAINED
 from portable_nn.network import Network
 from portable_nn.onnx.samples import meant, redrawn, varied
-from portable_nn.onnx.verify import difference
+from portable_nn.onnx.verification.differences import largest_gap, magnitude
 from portable_nn.onnx.wide import widened
 from portable_nn.operators import FLOATS, NamedArrays
 from portable_nn.rewrites.unused import bypassed
@@ -140,8 +140,8 @@ def train_both(
     for name, array in seen(network).items():
         if name not in theirs:
             continue
-        scale = max(1.0, float(np.abs(array).max(initial=0)))
-        apart = abs(difference(array, np.asarray(theirs[name])).max_abs_error)
+        scale = max(1.0, magnitude(np.asarray(array)))
+        apart = largest_gap(array, np.asarray(theirs[name]))
         largest[name], allowed = apart / scale, TRAINED.get(array.dtype.name, 0.0) * scale
         if not apart <= allowed:
             far.append(f"'{name}' differs by {apart:.3g}; {allowed:.3g} would be allowed")

@@ -131,7 +131,7 @@ class Alignment(Given):
             if match == self.given[read] or (read, match) in self.switched:
                 continue
             values = self._run({**self._all(), read: match})
-            if self._distance(name, self.given[name], values) <= self.gaps[name].limit:
+            if max(self._distances(name, self.given[name], values)) <= self.gaps[name].limit:
                 self.switched.add((read, self.given[read]))
                 self.given[read] = match
                 self.gaps.pop(read, None)
@@ -196,7 +196,7 @@ class Alignment(Given):
 
     def _moved(self, name: str, match: Match, values: Values) -> bool:
         """True if a value is further from its match than it was with all values given, and than rounding allows."""
-        return self._distance(name, match, values) > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
+        return max(self._distances(name, match, values)) > max(2 * self.gaps.get(name, Gap()).apart, self._slack(name))
 
     def _part_at(
         self, ends: Sequence[str], their_ends: Sequence[str], end: Match | None = None, *, certain: bool = True

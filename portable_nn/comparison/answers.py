@@ -16,6 +16,7 @@ from portable_nn.comparison.solving import EXPLAINED, TINY, Scored, known_number
 from portable_nn.core.errors import ShapeError
 from portable_nn.core.graph import Value, format_shape
 from portable_nn.core.tensors import Array
+from portable_nn.evaluation.probabilities import softmax
 from portable_nn.opening.runners import Runnable
 from portable_nn.prediction.arrays import run_one
 
@@ -41,11 +42,6 @@ PRECISION: Final = 1e-5
 """The differences that runtimes have by themselves, relative to the largest answer."""
 
 
-def _softmax(x: Array) -> Array:
-    exponentials = np.exp(x - x.max(axis=-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
-
-
 def _same(x: Array) -> Array:
     return x
 
@@ -56,11 +52,11 @@ def _sigmoid(x: Array) -> Array:
 
 FORMS: Final[Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]]] = {
     Pipeline._field_defaults["answers"]: (_same, _same),
-    "with softmax": (_softmax, _same),
-    "without softmax": (_same, _softmax),
+    "with softmax": (softmax, _same),
+    "without softmax": (_same, softmax),
     "with a sigmoid": (_sigmoid, _same),
     "without a sigmoid": (_same, _sigmoid),
-    "with the logarithm of softmax": (lambda x: np.log(_softmax(x).clip(1e-300)), _same),
+    "with the logarithm of softmax": (lambda x: np.log(softmax(x).clip(1e-300)), _same),
 }
 """The forms of answers, with what is done to those of A and to the others before they are compared."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.steps import read_by
 from portable_nn.core.tensors import Array
+from portable_nn.onnx.verification.differences import magnitude, precision
 
 FOLDED: Final = 4.0
 """The units in the last place that folding may move a constant by."""
@@ -24,14 +25,12 @@ def own_errors(one: Side, other: Side) -> dict[str, float]:
     for array in filter(_is_float, other.constants.values()):
         theirs.add(_elements(array))
         if array.ndim == 1:
-            vectors[array.size] = max(vectors.get(array.size, 0.0), float(np.abs(array).max(initial=0.0)))
+            vectors[array.size] = max(vectors.get(array.size, 0.0), magnitude(array))
     found = {}
     for name, array in one.constants.items():
         if _is_float(array) and _elements(array) not in theirs:
-            largest = max(
-                float(np.abs(array).max(initial=0.0)), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0
-            )
-            found[name] = FOLDED * float(np.finfo(array.dtype).eps) * largest
+            largest = max(magnitude(array), vectors.get(array.size, 0.0) if array.ndim == 1 else 0.0)
+            found[name] = FOLDED * precision(array) * largest
     for node in one.nodes if one.steps else ():
         if node.op_type == "DequantizeLinear" and node.output[0] in found:
             found[node.output[0]] += float(one.constants[node.input[1]].max()) / 2

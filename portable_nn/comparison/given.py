@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.steps import Weight, base_of, ends_of, mismatches, read_by, weights
 from portable_nn.core.tensors import Array
-from portable_nn.onnx.verification.differences import gaps, largest_gap
+from portable_nn.onnx.verification.differences import gaps, largest_gap, magnitude, precision
 from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
 from portable_nn.runtimes.subject import Feeds
 
@@ -135,12 +136,7 @@ class Given:
 
     def worst_round(self, at: Parting) -> int:
         """The place of the inputs on which the models part furthest."""
-        match = self.apart[at.value_b]
-        arrays = [
-            (match.arranged(known[match.value], mine[at.value_b]), mine[at.value_b])
-            for known, mine in zip(self.theirs, self.ours, strict=True)
-        ]
-        return int(np.argmax([largest_gap(one, other) for one, other in arrays]))
+        return int(np.argmax(self._distances(at.value_b, self.apart[at.value_b], self.ours)))
 
     def pairs(self) -> list[Pair]:
         """The nodes of both side by side, in the order of the second model."""
@@ -207,14 +203,13 @@ class Given:
 
     def _run(self, given: dict[str, Match]) -> list[dict[str, Array]]:
         """All values of the second model, with those of the first in the place of the ``given`` ones."""
-        arrays = {
-            name: [
-                match.arranged(known[match.value], mine[name])
-                for known, mine in zip(self.theirs, self.plain, strict=True)
-            ]
-            for name, match in given.items()
-        }
-        return self.other.run(self.feeds, arrays)
+        pairs = {name: self._beside(name, match, self.plain) for name, match in given.items()}
+        return self.other.run(self.feeds, {name: [theirs for theirs, _ in arrays] for name, arrays in pairs.items()})
+
+    def _beside(self, name: str, match: Match, values: Values) -> list[tuple[Array, Array]]:
+        """The value of the first model as the second has it beside that of the second, for each of the inputs."""
+        pairs = zip(self.theirs, values, strict=True)
+        return [(match.arranged(known[match.value], mine[name]), mine[name]) for known, mine in pairs]
 
     def _compute(self) -> None:
         """Compute all values anew; of those that are others than before, the gap is not known any more."""
@@ -240,13 +235,10 @@ class Given:
 
     def _gap(self, name: str, match: Match, limits: tuple[float, float] | None = None) -> Gap:
         """The distance of a value that is computed from given ones to one of the first model, kept within limits."""
-        arrays = [
-            match.arranged(known[match.value], mine[name]) for known, mine in zip(self.theirs, self.ours, strict=True)
-        ]
-        if any(array.shape != mine[name].shape for array, mine in zip(arrays, self.ours, strict=True)):
+        pairs = self._beside(name, match, self.ours)
+        if any(theirs.shape != mine.shape for theirs, mine in pairs):
             return Gap(math.inf)
-        arrays = [np.clip(array, *limits) for array in arrays] if limits else arrays
-        apart = [gaps(array, mine[name]) for array, mine in zip(arrays, self.ours, strict=True)]
+        apart = [gaps(theirs.clip(*limits) if limits else theirs, mine) for theirs, mine in pairs]
         if not any(each.any() for each in apart):
             return Gap()
         return self._worst(name, match, apart)
@@ -290,22 +282,17 @@ class Given:
         for name, match in self._all().items():
             mine, theirs = self.ours[0][name].dtype, self.theirs[0][match.value].dtype
             if mine.kind == "f" and theirs.kind == "f" and mine.itemsize < theirs.itemsize:
-                largest = max(float(np.abs(known[match.value]).max(initial=0.0)) for known in self.theirs)
-                found[name] = float(np.finfo(mine).eps) / 2 * largest
+                unit = precision(self.ours[0][name]) / 2
+                found[name] = unit * max(magnitude(known[match.value]) for known in self.theirs)
         return found
 
-    def _distance(self, name: str, match: Match, values: Values) -> float:
-        """The largest distance of a value from its match."""
-        return max(
-            largest_gap(match.arranged(known[match.value], mine[name]), mine[name])
-            for known, mine in zip(self.theirs, values, strict=True)
-        )
+    def _distances(self, name: str, match: Match, values: Values) -> list[float]:
+        """The largest distance of a value from its match, for each of the inputs."""
+        return [*starmap(largest_gap, self._beside(name, match, values))]
 
     def _slack(self, name: str) -> float:
         """The distance by which a chain of several roundings may move a value."""
-        arrays = [mine[name] for mine in self.ours]
-        unit = float(np.finfo(arrays[0].dtype).eps) if arrays[0].dtype.kind == "f" else 0.0
-        return SLACK * unit * max((float(np.abs(array).max(initial=0.0)) for array in arrays), default=0.0)
+        return SLACK * max((precision(mine[name]) * magnitude(mine[name]) for mine in self.ours), default=0.0)
 
     def _ends(self) -> tuple[str, ...]:
         """The outputs of the second model that its nodes compute."""

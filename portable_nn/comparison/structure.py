@@ -6,19 +6,20 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, permutations
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+from onnx import NodeProto
 
 from portable_nn.comparison.side import AXES, Side
 from portable_nn.comparison.steps import made_by, read_by
 from portable_nn.core.graph import format_shape, trimmed
 from portable_nn.core.tensors import Array
-from portable_nn.onnx.verification.differences import largest_gap
+from portable_nn.onnx.opsets.standard import signature
+from portable_nn.onnx.opsets.support import opset_in
+from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
+from portable_nn.onnx.verification.differences import difference, largest_gap
 from portable_nn.operators.narrow import NARROW, rounded
-
-if TYPE_CHECKING:
-    from onnx import NodeProto
 
 SETTINGS: Final = 64
 """The most elements of a constant of whole numbers that is a setting, such as a shape, and no weight; zero points and
@@ -97,10 +98,6 @@ class Structure:
 
 def attributes(side: Side, node: NodeProto) -> list[str]:
     """The attributes of a node that are not at their default, in words."""
-    from portable_nn.onnx.opsets.standard import signature
-    from portable_nn.onnx.opsets.support import opset_in
-    from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-
     known = signature(node.op_type, opset_in(side.model)) if node.domain in ("", "ai.onnx") else None
     defaults = known.defaults if known else {}
     found = []
@@ -195,7 +192,7 @@ def by_letter(one: Side, other: Side, mine: str, theirs: str) -> str:
 def _largest(pairs: Mapping[str, tuple[Array | None, Array | None]]) -> str:
     """The difference of the constants that differ most, as a share of their numbers."""
     found = {
-        f"'{name}': {difference_of(x, y)}": largest_gap(x, y) / (float(np.abs(x).max(initial=0.0)) or 1.0)
+        f"'{name}': {difference_of(x, y)}": difference(y, x).max_rel_error
         for name, (x, y) in pairs.items()
         if x is not None and y is not None and not np.array_equal(x, y)
     }

@@ -13,9 +13,9 @@ LEAST: Final = float(np.finfo(np.float64).eps)
 
 
 def softmax(numbers: Array) -> Array:
-    """Numbers ``(n, classes)`` as shares, whose sum is 1 in each row."""
-    powers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    """Numbers ``(…, classes)`` as shares, whose sum is 1 in each row."""
+    powers = np.exp(numbers - numbers.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def probabilities(numbers: Array, kind: str, temperature: float = 1.0) -> Array:
