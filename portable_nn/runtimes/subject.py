@@ -6,33 +6,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from onnx import ModelProto
 
 from portable_nn.core.errors import FormatError, GraphError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.graph import Graph, Value
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import said
-from portable_nn.format.meaning import InputInfo
+from portable_nn.engines.once import run_numpy
 from portable_nn.network import Network
+from portable_nn.onnx.samples import Meant, NoInputsError, meant
+from portable_nn.onnx.session import Limit, Session
+from portable_nn.onnx.verification.drawing import drawn_for, whole_models
+from portable_nn.onnx.writing import to_bytes, to_model
 from portable_nn.opening.kinds import open_model
 from portable_nn.opening.onnx_file import OnnxFile
+from portable_nn.operators import infer
 from portable_nn.runtimes.forms import Form, NetworkForm, OnnxForm
 from portable_nn.runtimes.table import Runtime
 from portable_nn.runtimes.task import Port
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-    from portable_nn.onnx.session import Limit
-
 Feeds: TypeAlias = Mapping[str, Array]
 """Arrays by the name of the input."""
-
-EMPTY: Final[Mapping[str, Array]] = MappingProxyType({})
-NO_INFOS: Final[tuple[InputInfo, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -66,27 +63,20 @@ class Subject:
 
         Raises ``UsageError`` where none fit.
         """
-        from portable_nn.onnx.samples import NoInputsError
-        from portable_nn.onnx.verification.drawing import inputs_for
-
         values = tuple(Value(*port) for port in self.inputs)
-        graph, weights, infos = Graph(values, tuple(value.name for value in values), (), ()), EMPTY, NO_INFOS
+        graph, made_for = Graph(values, tuple(value.name for value in values), (), ()), dict[str, Meant]()
         if isinstance(self.network, Network):
-            graph, weights, infos = self.network.graph, self.network.parameters, self.network.inputs
+            graph = self.network.graph
+            made_for = meant(graph, self.network.parameters, self.network.inputs)
         try:
-            return inputs_for(graph, weights, infos, np.random.default_rng(seed), self.expected)
+            return whole_models(drawn_for(graph, np.random.default_rng(seed), made_for, self.expected)[0])
         except NoInputsError as error:
             raise UsageError(f"{self.name}: {error}") from None
 
     def expected(self, feeds: Sequence[Feeds]) -> list[dict[str, Array]]:
         """The outputs for each of the inputs."""
-        from portable_nn.engines.once import run_numpy
-
         if isinstance(self.network, Network):
             return [run_numpy(self.network.graph, self.network.parameters, each) for each in feeds]
-        from portable_nn.onnx.session import Session
-        from portable_nn.onnx.writing import to_bytes
-
         session = Session(to_bytes(self.model), where=self.name, threads=1, limit=self.limit)
         return [session.run(each) for each in feeds]
 
@@ -98,8 +88,6 @@ class Subject:
 
     def values(self, feeds: Feeds) -> dict[str, Array]:
         """All values as numpy computes them; none where it has no network."""
-        from portable_nn.engines.once import run_numpy
-
         if not isinstance(self.network, Network):
             return {}
         graph = self.network.graph
@@ -128,9 +116,6 @@ def subject_of(model: str | Path | Network | ModelProto, *, edited: bool = False
 
 
 def _of_network(name: str, network: Network) -> Subject:
-    from portable_nn.onnx.writing import to_model
-    from portable_nn.operators import infer
-
     graph = network.graph
     types = infer(graph).types
     outputs = tuple(Port(name, types[name].dtype, types[name].shape) for name in graph.outputs)
@@ -140,9 +125,6 @@ def _of_network(name: str, network: Network) -> Subject:
 def _of_model(
     name: str, whole: Callable[[], ModelProto], read: Callable[[], Network], limit: Limit | None = None
 ) -> Subject:
-    from portable_nn.onnx.session import Session
-    from portable_nn.onnx.writing import to_bytes
-
     try:
         network: Network | str = read()
     except (FormatError, GraphError):

@@ -11,8 +11,7 @@ from portable_nn.core.dims import is_name
 from portable_nn.core.errors import FormatError, GraphError
 from portable_nn.core.graph import Graph, Value
 from portable_nn.core.tensors import Array, NamedArrays
-from portable_nn.format.meaning import InputInfo
-from portable_nn.onnx.samples import BATCHES, SEVERAL, SIZES, Meant, NoInputsError, has_batch, meant, open_sizes, varied
+from portable_nn.onnx.samples import BATCHES, SEVERAL, SIZES, Meant, NoInputsError, has_batch, open_sizes, varied
 
 Made = TypeVar("Made")
 
@@ -43,22 +42,6 @@ def drawn_for(
             sizes = tuple(size for size in sizes if size < max(tried, default=0))
     assert refused is not None
     raise refused
-
-
-def inputs_for(
-    graph: Graph,
-    parameters: NamedArrays,
-    infos: Iterable[InputInfo],
-    rng: np.random.Generator,
-    run: Callable[[Sequence[NamedArrays]], object],
-) -> list[dict[str, Array]]:
-    """Inputs for whole models as ``compare`` draws them, on which ``run`` can run a graph.
-
-    Raises:
-        NoInputsError: none are found that fit the graph.
-        FormatError, GraphError: what ``run`` raises at all sizes.
-    """
-    return whole_models(drawn_for(graph, rng, meant(graph, parameters, infos), run)[0])
 
 
 def whole_models(drawn: Sequence[dict[str, Array]]) -> list[dict[str, Array]]:
