@@ -55,7 +55,7 @@ FORMULAS: Final[Mapping[str, _Activation]] = {
 """The activations by name; ``core.names.FUNCTIONS`` has the same."""
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A weight, (outputs, inputs), and the bias after it, if there is one."""
 
     weight: Array
@@ -131,7 +131,7 @@ def _functions(activation: str | Sequence[str], count: int) -> list[str]:
 
 
 def _network(
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     functions: Sequence[str],
     preprocess: str = "none",
     labels: Sequence[str] | str = "",
@@ -183,7 +183,7 @@ def _listed(values: Mapping[str, object]) -> str:
     return some(f"{name} {value}" for name, value in values.items())
 
 
-def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
+def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[Part]:
     """The one way to read the arrays as layers."""
     ways: tuple[Rows, ...] = ("inputs", "outputs") if rows is None else (rows,)
     found = {way: _readings(arrays, way) for way in ways}
@@ -209,7 +209,7 @@ def _only_reading(arrays: NamedArrays, rows: Rows | None) -> list[_Part]:
     raise UsageError(f"an array may be a weight or a bias here: {shapes}. A bias of shape (n,) is no weight")
 
 
-def _readings(arrays: NamedArrays, rows: Rows) -> list[list[_Part]]:
+def _readings(arrays: NamedArrays, rows: Rows) -> list[list[Part]]:
     """The ways to read arrays as layers: all with biases, or all without; else rows of numbers are the biases."""
     given = list(arrays.values())
     every_second = tuple(bool(place % 2) for place in range(len(given)))
@@ -219,7 +219,7 @@ def _readings(arrays: NamedArrays, rows: Rows) -> list[list[_Part]]:
     )
 
 
-def _fitting(ways: Iterable[tuple[Sequence[Array], Sequence[bool]]], rows: Rows) -> list[list[_Part]]:
+def _fitting(ways: Iterable[tuple[Sequence[Array], Sequence[bool]]], rows: Rows) -> list[list[Part]]:
     return [parts for arrays, are_biases in ways if (parts := _parts(arrays, are_biases, rows)) is not None]
 
 
@@ -236,9 +236,9 @@ def _paired(arrays: NamedArrays) -> Iterator[list[Array]]:
             yield [arrays[name] for pair in zip(weights, biases, strict=True) for name in pair]
 
 
-def _parts(arrays: Sequence[Array], are_biases: Sequence[bool], rows: Rows) -> list[_Part] | None:
+def _parts(arrays: Sequence[Array], are_biases: Sequence[bool], rows: Rows) -> list[Part] | None:
     """The layers, if the arrays fit each other where those are the biases."""
-    parts = list[_Part]()
+    parts = list[Part]()
     for array, is_bias in zip(arrays, are_biases, strict=True):
         if is_bias:
             bias = _as_bias(array, len(parts[-1].weight)) if parts and parts[-1].bias is None else None
@@ -249,7 +249,7 @@ def _parts(arrays: Sequence[Array], are_biases: Sequence[bool], rows: Rows) -> l
             weight = array.T if rows == "inputs" else array
             if array.ndim != 2 or not array.size or (parts and weight.shape[1] != len(parts[-1].weight)):
                 return None
-            parts.append(_Part(weight, None))
+            parts.append(Part(weight, None))
     return parts
 
 
@@ -260,7 +260,7 @@ def _as_bias(array: Array, count: int) -> Array | None:
 
 
 def _compare(
-    network: Network, parts: Sequence[_Part], functions: Sequence[str], tolerance: Tolerance, seed: int = 0
+    network: Network, parts: Sequence[Part], functions: Sequence[str], tolerance: Tolerance, seed: int = 0
 ) -> Proof:
     """The differences between the network and the formula. Raises ``VerificationError`` beyond the tolerance."""
 
@@ -325,20 +325,35 @@ def import_arrays(
             f"{'-'.join(str(size) for size in sizes)}"
         )
     functions = _functions(activation, len(parts))
+    found = imported(parts, functions, path, preprocess, verify, atol, rtol, seed, io)
+    notes = [
+        "no function is computed after the last layer: a second one in --activation (activation), as tanh,softmax, is"
+    ] * (isinstance(activation, str) or len(activation) < 2)
+    return found._replace(notes=(*notes, *found.notes))
+
+
+def imported(
+    parts: Sequence[Part],
+    functions: Sequence[str],
+    path: str | Path,
+    preprocess: Prepare,
+    verify: bool,
+    atol: float | None,
+    rtol: float | None,
+    seed: int,
+    io: str | Path | None,
+) -> Imported:
+    """The network of layers with their functions, verified; the other arguments are those of ``import_arrays``."""
     plain = _network(parts, functions)
     network = plain if preprocess == "none" else _network(parts, functions, preprocess)
     tolerance = written_tolerance(network, atol, rtol)
     proof = _compare(network, parts, functions, tolerance, seed) if verify else Proof()
     proof.recorded = compare_recorded(io, plain.graph, plain.parameters, str(path), tolerance)
-    notes = [
-        "no function is computed after the last layer: a second one in --activation (activation), as tanh,softmax, is"
-    ] * (isinstance(activation, str) or len(activation) < 2)
-    if network is not plain:
-        notes.append("the network takes pixels, 0 to 255, and divides them by 255 before the first weights")
-    return Imported(network, proof, tuple(notes))
+    note = "the network takes pixels, 0 to 255, and divides them by 255 before the first weights"
+    return Imported(network, proof, (note,) * (network is not plain))
 
 
-def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skipped: Mapping[str, str]) -> list[_Part]:
+def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skipped: Mapping[str, str]) -> list[Part]:
     """The layers of the arrays in a file. Errors name it, what cannot be read, and what it may be besides."""
     if unknown := [name for name in rename if name not in arrays]:
         raise UsageError(f"{path}: there is no array '{unknown[0]}' to rename; it has {some(arrays)}")

@@ -30,6 +30,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "onnx": "portable_nn.converters.onnx:CONVERTER",
     "arrays": "portable_nn.converters.arrays:CONVERTER",
     "book": "portable_nn.converters.book:CONVERTER",
+    "nielsen": "portable_nn.converters.nielsen:CONVERTER",
     "jax": "portable_nn.converters.jax:CONVERTER",
     "torch": "portable_nn.converters.torch:CONVERTER",
     "sklearn": "portable_nn.converters.sklearn:CONVERTER",

@@ -33,6 +33,7 @@ EXAMPLES = (
     "import digits.onnx digits.safetensors",
     "import somebody.onnx theirs.safetensors --io theirs.npz",
     "import wih.npy who.npy mine.safetensors",
+    "import network.json mine.safetensors",
     "import weights.npz mine.safetensors --layers 4-16-3 --activation tanh",
     "import logistic.npz mine.safetensors --rename W=dense_1.weight.T --rename b=dense_1.bias --rename lr=",
     "import wih.npy who.npy mine.safetensors --dtype float32",
@@ -66,7 +67,6 @@ HINTS: Final = {
         f". A pickle may run any code, so it is not read: where you trust it, {ARRAYS}, or convert the model: "
         "from_torch, from_sklearn",
     ),
-    ".json": f". Lists of JSON become arrays by [np.array(each) for each in weights]: {ARRAYS}",
     ".pt2": ". A program of torch.export is read as ONNX: in Python, "
     "torch.onnx.export(torch.export.load(PATH), f='model.onnx') writes it",
 }

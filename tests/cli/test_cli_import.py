@@ -222,8 +222,14 @@ def test_the_lists_of_nielsens_network(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net.json", "mine.h5"], "or np.savez('weights.npz', *weights, *biases) if they are in lists"),
-        (["net.json", "mine.h5", "--against", "digits"], "Lists of JSON become arrays by [np.array(each) for"),
+        (
+            ["net.json", "mine.h5"],
+            "Other lists become a file to import by np.savez('weights.npz', *map(np.array, weights)",
+        ),
+        (
+            ["net.json", "mine.h5", "--layers", "4-3"],
+            "--layers is an option of files of arrays, not of files of network2",
+        ),
         (["net.mat", "mine.h5"], "If it holds weights, load it in Python, and write its arrays with np.savez("),
         (["net.npz", "mine.h5", "--activation", "tanh", "--rename", "no.json"], "no.json"),
         (

@@ -1,0 +1,84 @@
+"""Networks that ``network2.py`` saves as JSON: M. Nielsen, *Neural Networks and Deep Learning*, 2015."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from portable_nn.converters.arrays import Part, imported
+from portable_nn.converters.conversion import Imported, check_proof
+from portable_nn.converters.registry import Converter
+from portable_nn.core.errors import FormatError
+from portable_nn.core.files import open_regular
+from portable_nn.core.graph import format_shape
+from portable_nn.core.jsons import typed_json
+from portable_nn.core.names import Prepare
+from portable_nn.core.text import some
+from portable_nn.preprocessing.defaults import PIXELS
+
+LARGEST: Final = 64 << 20
+"""The most bytes of a file: those of some three million weights."""
+
+
+class _Saved(msgspec.Struct):
+    """What ``Network.save`` writes; the cost is left unread."""
+
+    sizes: list[int]
+    weights: list[list[list[float]]]
+    biases: list[list[list[float]]]
+
+
+def import_saved(
+    path: str | Path,
+    *,
+    preprocess: Prepare | None = None,
+    verify: bool = True,
+    atol: float | None = None,
+    rtol: float | None = None,
+    seed: int = 0,
+    io: str | Path | None = None,
+) -> Imported:
+    """The network in a file of ``Network.save``: layers of sigmoids in float64, verified against their formula.
+
+    784 inputs are taken as the pixels of a digit unless ``preprocess`` is ``none``. The other arguments are those of
+    ``import_arrays``.
+
+    Raises:
+        FileError, FormatError: the file cannot be read, or is another JSON.
+        VerificationError: the network does not compute what the formula does, or not what was recorded.
+    """
+    check_proof(verify, io)
+    with open_regular(path) as file:
+        data = file.read(LARGEST + 1)
+    try:
+        parts = _parts(data)
+    except ValueError as error:
+        raise FormatError(
+            path,
+            'expected a network as network2.py of M. Nielsen\'s book saves it, {"sizes": [784, 30, 10], "weights": …, '
+            f'"biases": …, "cost": …}}: {str(error).rstrip(".")}. Other lists become a file to import by '
+            "np.savez('weights.npz', *map(np.array, weights), *map(np.array, biases))",
+        ) from None
+    preprocess = preprocess or ("digits" if parts[0].weight.shape[1] == PIXELS else "none")
+    return imported(parts, ["sigmoid"] * len(parts), path, preprocess, verify, atol, rtol, seed, io)
+
+
+def _parts(data: bytes) -> list[Part]:
+    """The layers. Raises ``ValueError`` for other lists than those of the sizes."""
+    if len(data) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST >> 20} MB")
+    saved = typed_json(data, _Saved)
+    found, pairs = [*map(np.array, (*saved.weights, *saved.biases))], [*pairwise(saved.sizes)]
+    shapes = [*((outputs, inputs) for inputs, outputs in pairs), *((outputs, 1) for _, outputs in pairs)]
+    if not pairs or min(saved.sizes) < 1 or [array.shape for array in found] != shapes:
+        shown = some(format_shape(array.shape) for array in found) or "no shape"
+        raise ValueError(f"weights and biases of {shown} do not fit the sizes {'-'.join(map(str, saved.sizes[:9]))}")
+    weights, biases = found[: len(pairs)], found[len(pairs) :]
+    return [Part(weight, bias.ravel()) for weight, bias in zip(weights, biases, strict=True)]
+
+
+CONVERTER = Converter(title="files of network2.py", reads={".json": import_saved})

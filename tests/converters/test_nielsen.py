@@ -1,0 +1,96 @@
+"""Files that ``Network.save`` of network2.py writes: M. Nielsen, *Neural Networks and Deep Learning*, 2015."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import portable_nn as pnn
+from portable_nn.catalog import find_model
+from portable_nn.converters import nielsen
+from portable_nn.core.errors import FormatError
+from portable_nn.opening import open_network
+
+RNG = np.random.default_rng(0)
+
+
+def saved(sizes):
+    """As ``Network.default_weight_initializer`` makes them, and as ``save`` writes them."""
+    weights = [RNG.normal(size=(made, given)) / given**0.5 for given, made in pairwise(sizes)]
+    biases = [RNG.normal(size=(made, 1)) for made in sizes[1:]]
+    data = {
+        "sizes": sizes,
+        "weights": [w.tolist() for w in weights],
+        "biases": [b.tolist() for b in biases],
+        "cost": "CrossEntropyCost",
+    }
+    return data, weights, biases
+
+
+def feedforward(weights, biases, a):
+    """The book's own, on a column."""
+    for b, w in zip(biases, weights, strict=True):
+        a = 1.0 / (1.0 + np.exp(-(np.dot(w, a) + b)))
+    return a
+
+
+def test_a_network_of_the_book_takes_pixels_and_photographs(tmp_path):
+    data, weights, biases = saved([784, 30, 10])
+    (tmp_path / "network.json").write_text(json.dumps(data))
+    x = RNG.integers(0, 256, (5, 784))
+    network = open_network(tmp_path / "network.json")
+    np.testing.assert_allclose(network.predict(x), feedforward(weights, biases, x.T / 255).T, rtol=1e-10)
+    assert network.labels == tuple("0123456789")
+    assert len([*pnn.predict(network, find_model("digits").samples / "digit-3.png")]) == 1
+    plain = nielsen.import_saved(tmp_path / "network.json", preprocess="none").network
+    np.testing.assert_allclose(plain.predict(x / 255), feedforward(weights, biases, x.T / 255).T, rtol=1e-10)
+
+
+@pytest.mark.parametrize("sizes", [[4, 4, 4, 4], [3, 1], [2, 5, 1]])
+def test_sizes_of_any_network(sizes, tmp_path):
+    """Square weights fit both ways, and biases of one size any layer: the file says which is which."""
+    data, weights, biases = saved(sizes)
+    (tmp_path / "network.json").write_text(json.dumps(data))
+    x = RNG.random((6, sizes[0]))
+    found = nielsen.import_saved(tmp_path / "network.json")
+    np.testing.assert_allclose(found.network.predict(x), feedforward(weights, biases, x.T).T, rtol=1e-12)
+    assert found.outputs
+
+
+LAYER = {"sizes": [2, 1], "weights": [[[1, 2]]], "biases": [[[3]]]}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "it cannot be read as JSON"),
+        ("[[1, 2]]", "it cannot be [[1, 2]]"),
+        ('{"class_name": "Sequential"}', "it lacks the field 'sizes'"),
+        (json.dumps(LAYER | {"weights": [[["a", "b"]]]}), "weights cannot be"),
+        (
+            json.dumps(LAYER | {"weights": [[[1], [2]]]}),
+            "weights and biases of (2, 1), (1, 1) do not fit the sizes 2-1",
+        ),
+        (json.dumps(LAYER | {"weights": [[[1, 2], [3]]]}), "inhomogeneous"),
+        (json.dumps(LAYER | {"biases": []}), "weights and biases of (1, 2) do not fit the sizes 2-1"),
+        (json.dumps({"sizes": [2], "weights": [], "biases": []}), "of no shape do not fit the sizes 2"),
+        (json.dumps({"sizes": [0, 1], "weights": [[[]]], "biases": [[[1]]]}), "do not fit the sizes 0-1"),
+        (json.dumps(LAYER | {"biases": [[[float("nan")]]]}), "it cannot be read as JSON"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_another_json_is_named(text, found, tmp_path):
+    (tmp_path / "other.json").write_text(text)
+    with pytest.raises(FormatError, match="expected a network as network2.py .*" + re.escape(found)):
+        nielsen.import_saved(tmp_path / "other.json")
+
+
+def test_a_file_that_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(nielsen, "LARGEST", 1 << 20)
+    (tmp_path / "other.json").write_text(json.dumps(LAYER) + " " * (1 << 20))
+    with pytest.raises(FormatError, match="larger than 1 MB"):
+        nielsen.import_saved(tmp_path / "other.json")
