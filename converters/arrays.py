@@ -373,6 +373,7 @@ def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skippe
         return _only_reading(_named(kept), "outputs" if places else None)
     except UsageError as error:
         unread = f". Not read: {some(f'{name!r} {why}' for name, why in skipped.items())}" if skipped else ""
+        unread += _OBJECTS.format(path.name, next(iter(skipped))) if "pickle" in unread else ""
         is_torch = path.suffix.lower() in (".pt", ".pth", ".bin") and not places
         dense = f"{'. As dense layers alone: ' * is_torch}{error}" * (
             not is_torch or all(array.ndim < 3 for array in kept.values())  # With kernels, there is more than these.
@@ -388,6 +389,11 @@ _TORCH: Final = (
 _COMPILED: Final = (
     "is a compiled PyTorch module, code that is not run: in Python, torch.onnx.export(module, …) writes an ONNX "
     "file, and torch.save(module.state_dict(), …) the weights, both of which are read"
+)
+
+_OBJECTS: Final = (
+    ". Lists of arrays are saved as one array of numbers for each layer, np.savez('mine.npz', *weights, *biases); of "
+    "this file, where you trust it, they are np.load({0!r}, allow_pickle=True)[{1!r}]"
 )
 
 _ELSE: Final = (

@@ -344,3 +344,17 @@ def test_layers_may_be_pairs() -> None:
     x = rng.normal(size=(5, 4))
     (w1, b1), (w2, b2) = layers
     np.testing.assert_allclose(network.predict(x), np.tanh(x @ w1 + b1) @ w2 + b2, rtol=1e-12)
+
+
+def test_lists_that_numpy_saved_as_objects_are_refused_with_what_to_do(tmp_path):
+    weights = np.empty(2, object)
+    weights[:] = [W1, W2]
+    path = by_hand(tmp_path / "mine.npz", weights=weights)
+    with pytest.raises(
+        UsageError, match=r"never loaded\. Lists .*np\.load\('mine.npz', allow_pickle=True\)\['weights'\]"
+    ):
+        import_arrays(path, activation="tanh")
+    again = by_hand(
+        tmp_path / "again.npz", **{f"W{n}": each for n, each in enumerate(np.load(path, allow_pickle=True)["weights"])}
+    )
+    assert import_arrays(again, activation="tanh").network.parameters
