@@ -15,7 +15,7 @@ from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import DataError, FormatError, UsageError
 from portable_nn.core.names import BATCH_SIZE, Engine
 from portable_nn.core.numbers import Count, Natural
-from portable_nn.core.text import NAMED, quantity, several, shortened
+from portable_nn.core.text import NAMED, quantity, several, shortened, some
 from portable_nn.data.apart import apart, by_name, to_evaluate
 from portable_nn.data.batches import Bad
 from portable_nn.data.cells import is_words, missing
@@ -161,8 +161,14 @@ def with_target(
     """Data with the labels of a column ``target`` taken out of it, if one is given."""
     if target is None:
         return data, y
-    if any(info.columns for info in options.opened(model).description.inputs):
-        raise UsageError("target: this model knows by name which column of a table it predicts: leave it out")
+    meaning = options.opened(model).description
+    if any(info.columns for info in meaning.inputs):
+        own = [info.target for info in meaning.outputs if info.target]
+        if target in own:
+            return data, y
+        raise UsageError(
+            f"target: this model predicts {some(map(repr, own)) or 'no column'}, not {target!r}: leave it out"
+        )
     given = tables(data)
     if y is not None or given is None or len(given) != 1:
         raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")

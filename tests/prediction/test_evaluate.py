@@ -348,8 +348,9 @@ def test_a_target_that_is_none_or_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="target names a column of one table"):
         pnn.evaluate(model, ROWS, target="kind")
     net = pnn.train_table("auto-2-auto", table(), "kind", epochs=1, progress=False).network
-    with pytest.raises(UsageError, match="knows by name which column"):
-        pnn.evaluate(net, table(), target="kind")
+    assert pnn.evaluate(net, table(), target="kind").as_json() == pnn.evaluate(net, table()).as_json()
+    with pytest.raises(UsageError, match="this model predicts 'kind', not 'a': leave it out"):
+        pnn.evaluate(net, table(), target="a")
 
 
 def test_several_classes_of_one_example_are_refused(tmp_path: Path) -> None:
