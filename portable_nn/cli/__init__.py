@@ -147,6 +147,7 @@ REWORDED: Final = {
     r"Got unexpected extra argument\(s\) \((.*)\)": r"unexpected: \1",
     r"(Invalid value for '--preprocess': .* is not one of 'digits', 'none')": r"\1; 'predict MODEL --preprocess NAME "
     r"--keep FILE' writes a copy of a model with another preparation",
+    r"Missing argument 'IN\.\.\.'": "expected IN... and OUT, the file to write",
     r"[Oo]ption ('.*') requires (an argument|\d arguments)": r"option \1 needs a value",
 }
 """Parts of the parser's messages, as patterns, and what is said instead."""

@@ -117,7 +117,8 @@ def test_a_network_that_computes_something_else_is_exit_code_1(run, tmp_path, mo
 
 @pytest.mark.parametrize("arguments", [[], ["a.onnx"]])
 def test_a_file_is_missing(run, arguments):
-    assert run("import", *arguments).err == "error: missing argument 'IN...' (see portable-nn import --help)\n"
+    expected = "error: expected IN... and OUT, the file to write (see portable-nn import --help)\n"
+    assert run("import", *arguments).err == expected
 
 
 def test_a_size_that_is_open_in_name_only(run, tmp_path):
