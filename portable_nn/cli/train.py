@@ -75,7 +75,7 @@ def command(
 ) -> None:
     """Train a new network on your data.
 
-    With --target, DATA is a table with named columns of numbers and words: CSV, Parquet or Arrow. One column, of
+    With --target, DATA is a table with named columns of numbers and words: CSV, Parquet, Arrow or JSON. One column, of
     classes or numbers, is predicted from the others. auto counts the columns and the classes. Numbers are scaled, and
     words become categories. The model stores the scaling, the categories and the names of the columns, by which predict
     finds them.

@@ -23,6 +23,8 @@ KINDS: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".txt": "csv",
+    ".json": "csv",
+    ".jsonl": "csv",
     ".npy": "npy",
     ".npz": "npz",
     ".h5": "hdf5",

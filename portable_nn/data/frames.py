@@ -1,7 +1,8 @@
-"""Tables with named columns, of numbers and words: CSV and Parquet files, data frames, dicts and structured arrays."""
+"""Tables with named columns, of numbers and words: CSV, Parquet, JSON, data frames, dicts and structured arrays."""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.foreign_values import is_path, is_table
 from portable_nn.core.isolated import ask
+from portable_nn.core.jsons import JsonError, parsed_json
 from portable_nn.core.text import some
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
@@ -22,6 +24,8 @@ from portable_nn.data.stored_files import FILES
 from portable_nn.data.tables import STDIN, UTF_8
 
 _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feather"}
+_JSON: Final = (".json", ".jsonl")
+_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", *_ARROW, *_JSON})
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def are_rows(given: object) -> bool:
 
 
 def _is_file(path: object) -> bool:
-    return is_path(path) and (str(path) == STDIN or Path(str(path)).suffix.lower() in {".csv", ".tsv", ".txt", *_ARROW})
+    return is_path(path) and (str(path) == STDIN or Path(str(path)).suffix.lower() in _SUFFIXES)
 
 
 def _is_arrow(table: object) -> bool:
@@ -128,9 +132,9 @@ def read_frame(
 
     Args:
         source: the path of a CSV file (``.csv``, ``.tsv``, ``.txt``, or ``"-"`` for standard input), of a Parquet
-            (``.parquet``) or Arrow file (``.arrow``, ``.feather``); or in memory: a data frame of pandas or polars, a
-            table of pyarrow, a dict of columns, one row or a list of rows as dicts, a structured array of numpy, or a
-            ``Frame``.
+            (``.parquet``) or Arrow file (``.arrow``, ``.feather``), or of rows in JSON (``.json``, ``.jsonl`` by
+            lines); or in memory: a data frame of pandas or polars, a table of pyarrow, a dict of columns, one row or a
+            list of rows as dicts, a structured array of numpy, or a ``Frame``.
         header: whether the first line of a CSV file holds the names of the columns; by default it does unless there is
             a number in it, and if it is ``0, 1, 2, …``, the names that pandas gives to columns without names.
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
@@ -179,12 +183,27 @@ def _file(
     suffix = path.suffix.lower()
     if suffix in _ARROW:
         return _arrow_file(path, _ARROW[suffix])
+    if suffix in _JSON:
+        return _json_file(path, has_lines=suffix == ".jsonl")
     if suffix in FILES:
         raise UsageError(
             f"{path}: expected a table with names of columns, not a file of arrays: --inputs names the array of the "
             "examples, and --target that of what is right for them (inputs=, targets=)"
         )
     return Frame(*read_csv(path, header, delimiter, decimal, encoding, strict=strict), decimal)
+
+
+def _json_file(path: Path, *, has_lines: bool) -> Frame:
+    with opened(path, "a table") as file:
+        text = file.read().removeprefix(BOM_UTF8)
+    lines = b",\n".join(filter(bytes.strip, text.splitlines()))  # An error names the line.
+    try:
+        found = parsed_json(b"[%s]" % lines if has_lines else text, nan=True)
+    except JsonError as error:
+        raise DataError(path, f"expected rows in JSON; {error}") from None
+    if not (are_rows(found) or isinstance(found, Mapping)):
+        raise DataError(path, 'expected rows in JSON, an object each: [{"height": 1.7, "weight": 65}, …]')
+    return read_frame(found, where=str(path))
 
 
 # -- in memory

@@ -152,7 +152,8 @@ def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iter
                 raise DataError(
                     name,
                     "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
-                    "jq -r '[.height, .weight] | @csv' writes such rows of its objects",
+                    "jq -r '[.height, .weight] | @csv' writes such rows of its objects; a model of columns with names "
+                    "takes it as a file .json or .jsonl",
                 )
             if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")

@@ -171,7 +171,7 @@ def with_target(
         )
     given = tables(data)
     if y is not None or given is None or len(given) != 1:
-        raise UsageError("target names a column of one table: a CSV, Parquet or Arrow file, or columns in memory")
+        raise UsageError("target names a column of one table: a CSV, Parquet, Arrow or JSON file, or columns in memory")
     frame = read_frame(given[0], **vars(options.dialect or Dialect()))
     name = frame.called(target)
     labels = _checked(frame, name, ": a word such as ? or NA stands for a missing value")

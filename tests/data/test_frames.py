@@ -215,6 +215,35 @@ def test_a_structured_array_and_masked_columns_are_tables() -> None:
         read_frame({"n": masked + 1j})
 
 
+@pytest.mark.parametrize("lines", [False, True])
+def test_files_of_json_are_read_as_pandas_writes_them(tmp_path: Path, lines: bool) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = tmp_path / ("t.jsonl" if lines else "t.json")
+    pandas.DataFrame(tables()["dict"]).to_json(path, orient="records", lines=lines)
+    frame = read_frame(path)
+    assert frame.columns["w"].tolist() == ["x", None, "y"]
+    assert np.isnan(frame.columns["n"]).tolist() == [False, False, True]
+    assert frame.row(2) == f"{path}[2]"
+
+
+JSON_FAULTS = {
+    "nothing": (".json", "", r"expected rows in JSON; it cannot be read"),
+    "no lines": (".jsonl", "\n", r"expected rows in JSON, an object each: \[\{"),
+    "lists": (".json", "[[1, 2], [3, 4]]", r"expected rows in JSON, an object each: \[\{"),
+    "a line that ends early": (".jsonl", '{"a": 1}\n{"a": \n', r"expected rows in JSON; .* line 2 "),
+    "another column": (".jsonl", '{"a": 1}\n{"b": 1}\n', r"\[1\]: expected the columns a, found b"),
+    "a name twice": (".json", '[{"a": 1, "a": 2}]', "'a' stands in it twice"),
+    "lists in lists": (".json", "[" * 100_000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("name", JSON_FAULTS)
+def test_what_is_no_table_in_json_is_refused(tmp_path: Path, name: str) -> None:
+    suffix, text, message = JSON_FAULTS[name]
+    with pytest.raises(DataError, match=message):
+        read_frame(written(tmp_path / f"t{suffix}", text))
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "feather", "arrow"])
 def test_files_of_arrow_are_read(tmp_path: Path, suffix: str) -> None:
     pyarrow = pytest.importorskip("pyarrow")
