@@ -25,7 +25,7 @@ LARGEST: Final = 64 << 20
 
 
 class _Saved(msgspec.Struct):
-    """What ``Network.save`` writes; the cost is left unread."""
+    """The object that ``Network.save`` writes; its cost is left unread."""
 
     sizes: list[int]
     weights: list[list[list[float]]]
@@ -63,8 +63,17 @@ def import_saved(
             f'"biases": …, "cost": …}}: {str(error).rstrip(".")}. Other lists become a file to import by '
             "np.savez('weights.npz', *map(np.array, weights), *map(np.array, biases))",
         ) from None
-    preprocess = preprocess or ("digits" if parts[0].weight.shape[1] == PIXELS else "none")
-    return imported(parts, ["sigmoid"] * len(parts), path, preprocess, verify, atol, rtol, seed, io)
+    return imported(
+        parts,
+        ["sigmoid"] * len(parts),
+        path,
+        preprocess or ("digits" if parts[0].weight.shape[1] == PIXELS else "none"),
+        verify,
+        atol,
+        rtol,
+        seed,
+        io,
+    )
 
 
 def _parts(data: bytes) -> list[Part]:
@@ -77,8 +86,7 @@ def _parts(data: bytes) -> list[Part]:
     if not pairs or min(saved.sizes) < 1 or [array.shape for array in found] != shapes:
         shown = some(format_shape(array.shape) for array in found) or "no shape"
         raise ValueError(f"weights and biases of {shown} do not fit the sizes {'-'.join(map(str, saved.sizes[:9]))}")
-    weights, biases = found[: len(pairs)], found[len(pairs) :]
-    return [Part(weight, bias.ravel()) for weight, bias in zip(weights, biases, strict=True)]
+    return [Part(weight, bias.ravel()) for weight, bias in zip(found[: len(pairs)], found[len(pairs) :], strict=True)]
 
 
 CONVERTER = Converter(title="files of network2.py", reads={".json": import_saved})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.foreign_values import is_path, is_table
 from portable_nn.core.isolated import ask
-from portable_nn.core.jsons import JsonError, parsed_json
+from portable_nn.core.jsons import parsed_json
 from portable_nn.core.text import some
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
@@ -24,8 +23,7 @@ from portable_nn.data.stored_files import FILES
 from portable_nn.data.tables import STDIN, UTF_8
 
 _ARROW: Final = {".parquet": "parquet", ".arrow": "feather", ".feather": "feather"}
-_JSON: Final = (".json", ".jsonl")
-_SUFFIXES: Final = frozenset({".csv", ".tsv", ".txt", *_ARROW, *_JSON})
+_FILES: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", *_ARROW})
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ def are_rows(given: object) -> bool:
 
 
 def _is_file(path: object) -> bool:
-    return is_path(path) and (str(path) == STDIN or Path(str(path)).suffix.lower() in _SUFFIXES)
+    return is_path(path) and (str(path) == STDIN or Path(str(path)).suffix.lower() in _FILES)
 
 
 def _is_arrow(table: object) -> bool:
@@ -183,7 +181,7 @@ def _file(
     suffix = path.suffix.lower()
     if suffix in _ARROW:
         return _arrow_file(path, _ARROW[suffix])
-    if suffix in _JSON:
+    if suffix in (".json", ".jsonl"):
         return _json_file(path, has_lines=suffix == ".jsonl")
     if suffix in FILES:
         raise UsageError(
@@ -195,11 +193,13 @@ def _file(
 
 def _json_file(path: Path, *, has_lines: bool) -> Frame:
     with opened(path, "a table") as file:
-        text = file.read().removeprefix(BOM_UTF8)
-    lines = b",\n".join(filter(bytes.strip, text.splitlines()))  # An error names the line.
+        data = file.read()
     try:
-        found = parsed_json(b"[%s]" % lines if has_lines else text, nan=True)
-    except JsonError as error:
+        text = data.decode("utf-8-sig")
+        if has_lines:  # An error names the line.
+            text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
+        found = parsed_json(text, nan=True)
+    except ValueError as error:
         raise DataError(path, f"expected rows in JSON; {error}") from None
     if not (are_rows(found) or isinstance(found, Mapping)):
         raise DataError(path, 'expected rows in JSON, an object each: [{"height": 1.7, "weight": 65}, …]')

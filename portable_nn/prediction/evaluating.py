@@ -169,10 +169,15 @@ def with_target(
         raise UsageError(
             f"target: this model predicts {some(map(repr, own)) or 'no column'}, not {target!r}: leave it out"
         )
+    return _parted(data, y, target, options.dialect or Dialect())
+
+
+def _parted(data: Any, y: Any, target: str, dialect: Dialect) -> tuple[Array, Array]:
+    """The numbers of a table without its column ``target``, and that column."""
     given = tables(data)
     if y is not None or given is None or len(given) != 1:
         raise UsageError("target names a column of one table: a CSV, Parquet, Arrow or JSON file, or columns in memory")
-    frame = read_frame(given[0], **vars(options.dialect or Dialect()))
+    frame = read_frame(given[0], **vars(dialect))
     name = frame.called(target)
     labels = _checked(frame, name, ": a word such as ? or NA stands for a missing value")
     others = [_checked(frame, each) for each in frame.columns if each != name]
