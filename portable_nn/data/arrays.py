@@ -40,8 +40,8 @@ PAIRS = (("x", "y"), ("images", "labels"), ("data", "target"))
 def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
     """The examples and, if there are any, the labels of an ``.npy``, ``.npz`` or HDF5 file.
 
-    They are the arrays named as in ``PAIRS`` at the top level of the file, or its only array. Contiguous arrays in an
-    ``.npy`` or HDF5 file are memory-mapped. Labels in an ``.npz`` file may be text.
+    They are the arrays named as in ``PAIRS`` at the top level of the file, of one pair or of two, or its only array.
+    Contiguous arrays in an ``.npy`` or HDF5 file are memory-mapped. Labels in an ``.npz`` file may be text.
 
     Raises:
         DataError: the file is damaged or refers to other files, it is ambiguous which arrays are meant, they do not
@@ -134,7 +134,8 @@ def _choose(names: Iterable[str], path: str | Path) -> list[str]:
     by_name = {name.removeprefix("/").lower(): name for name in names}
     for x, y in PAIRS:
         if x in by_name:
-            return [by_name[name] for name in (x, y) if name in by_name]
+            labels = [by_name[name] for name in (y, *dict(PAIRS).values()) if name in by_name]
+            return [by_name[x], *labels[:1]]
     if len(by_name) == 1:
         return list(by_name.values())
     pairs = ", ".join(f"'{x}' and '{y}'" for x, y in PAIRS)

@@ -259,7 +259,8 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
     """The class number of each example, and the names of the classes: the values in the data, or the numbers."""
     if y is None:
         where = f"in CSV they come first in each row, before the {quantity(width, 'number')} of an example"
-        raise UsageError(f"the data have no labels: {where}; or give them in a file of their own")
+        beside = "in npz and HDF5 they are y beside x, or what --inputs and --target name (inputs=, targets=)"
+        raise UsageError(f"the data have no labels: {where}; {beside}; or give them in a file of their own")
     if y.ndim == 2 and y.shape[1] == count > 1:
         y = y.argmax(axis=1)
     y = y.reshape(len(y), -1)

@@ -86,7 +86,7 @@ def test_npy_faults(tmp_path: Path, data: bytes, reason: str) -> None:
 # npz
 
 
-@pytest.mark.parametrize("names", [("x", "y"), ("images", "labels"), ("data", "target"), ("X", "Y")])
+@pytest.mark.parametrize("names", [("x", "y"), ("images", "labels"), ("data", "target"), ("X", "Y"), ("x", "labels")])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_npz_pairs(tmp_path: Path, names: tuple[str, str], save: object) -> None:
     save(tmp_path / "a.npz", **dict(zip(names, (X, Y), strict=True)), other=Y)
