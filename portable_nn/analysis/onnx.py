@@ -39,7 +39,6 @@ from portable_nn.onnx.opsets.support import (
     obstacles,
     opset_in,
     opset_of,
-    subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.origin import ADVICE, origin_of
@@ -47,6 +46,7 @@ from portable_nn.onnx.reading import NO_OUTPUTS, answer, decides_shapes, is_stor
 from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.storage.external import locations, reading
 from portable_nn.onnx.storage.files import read_alone, read_light, read_model
+from portable_nn.onnx.storage.functions import subgraphs
 from portable_nn.onnx.storage.tensors import Unread, from_attribute, from_tensor, is_attribute
 from portable_nn.onnx.subgraphs import all_names, node_of, with_unique_names
 from portable_nn.operators import Needed, needed_equalities, solution

@@ -8,7 +8,8 @@ from typing import Final
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from portable_nn.onnx.opsets.support import copy_initializers, label, subgraphs
+from portable_nn.onnx.opsets.support import copy_initializers, label
+from portable_nn.onnx.storage.functions import nested, subgraphs
 
 LOOPS: Final = frozenset({"Loop", "Scan"})
 
@@ -33,11 +34,7 @@ def bodies_once(model: ModelProto) -> ModelProto:
 
 def loops_in(nodes: Iterable[NodeProto]) -> Iterator[str]:
     """The loops among nodes and in their bodies: their labels, and what they are."""
-    for node in nodes:
-        if node.op_type in LOOPS:
-            yield f"'{label(node)}' ({node.op_type})"
-        for body in subgraphs(node):
-            yield from loops_in(body.node)
+    return (f"'{label(node)}' ({node.op_type})" for node in nested(nodes) if node.op_type in LOOPS)
 
 
 def _nodes(

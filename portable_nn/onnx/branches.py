@@ -46,9 +46,8 @@ from portable_nn.onnx.opsets.support import (
     opset_in,
     reads,
     set_nodes,
-    subgraphs,
 )
-from portable_nn.onnx.storage.functions import check_functions
+from portable_nn.onnx.storage.functions import check_functions, subgraphs
 from portable_nn.onnx.storage.tensors import from_tensor
 from portable_nn.rewrites.program import Names
 

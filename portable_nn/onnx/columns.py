@@ -21,7 +21,7 @@ from portable_nn.format.manifest import decode
 from portable_nn.format.meaning import Column, columns_of
 from portable_nn.onnx.classical.model import DOMAIN
 from portable_nn.onnx.classical.use import Maker
-from portable_nn.onnx.opsets.support import subgraphs
+from portable_nn.onnx.storage.functions import subgraphs
 from portable_nn.onnx.storage.metadata import MANIFEST, is_whole, metadata_of
 from portable_nn.onnx.writing import to_bytes
 from portable_nn.operators import DTYPE_CODES, FLOATS, ONNX_DTYPES, infer

@@ -37,7 +37,6 @@ from portable_nn.onnx.opsets.support import (
     obstacles,
     opset_of,
     reads,
-    subgraphs,
 )
 from portable_nn.onnx.opsets.translation import translated
 from portable_nn.onnx.opsets.turns import is_order
@@ -45,6 +44,7 @@ from portable_nn.onnx.remarks.exporters import resets_too_early
 from portable_nn.onnx.remarks.training import quantised, training_mode
 from portable_nn.onnx.roles import Role, doubts, folded_normalisation, is_mask, roles_of, shared
 from portable_nn.onnx.storage.files import LEFT
+from portable_nn.onnx.storage.functions import subgraphs
 from portable_nn.onnx.storage.tensors import Unread, from_tensor, literal, tensor_bytes
 from portable_nn.onnx.subgraphs import all_names, node_names, node_of, with_unique_names
 from portable_nn.onnx.writing import PRODUCER

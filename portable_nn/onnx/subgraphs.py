@@ -16,7 +16,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 from portable_nn.core.errors import FormatError
 from portable_nn.core.graph import Attribute, Graph, Node, Parameter, Value
 from portable_nn.core.limits import DEEPEST
-from portable_nn.onnx.opsets.support import STANDARD, copy_initializers, names_in, set_nodes, subgraphs
+from portable_nn.onnx.opsets.support import STANDARD, copy_initializers, names_in, set_nodes
+from portable_nn.onnx.storage.functions import subgraphs
 from portable_nn.onnx.storage.tensors import from_attribute
 from portable_nn.operators import find
 from portable_nn.rewrites.program import Names

@@ -14,6 +14,7 @@ from portable_nn.core.errors import FormatError, UnsupportedError
 from portable_nn.core.graph import OPSET, Node
 from portable_nn.onnx.opsets import microsoft
 from portable_nn.onnx.opsets.newer import NEWER
+from portable_nn.onnx.storage.functions import nested, subgraphs
 from portable_nn.onnx.storage.tensors import is_attribute
 from portable_nn.operators.narrow import HELD_DTYPES
 from portable_nn.operators.opaque.nodes import DOMAINS, opaque_node
@@ -109,14 +110,6 @@ def copy_initializers(body: GraphProto, graph: GraphProto, names: Mapping[str, s
         graph.initializer[-1].name = names.get(tensor.name, "")
 
 
-def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs in the attributes of a node, such as the branches of an ``If``."""
-    for attribute in node.attribute:
-        yield from attribute.graphs
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-
-
 def captured(node: NodeProto) -> Iterator[str]:
     """The values that the subgraphs of a node read from outside; a name may come several times."""
     for graph in subgraphs(node):
@@ -174,15 +167,7 @@ def check_made_once(graph: GraphProto, where: str) -> None:
 
 def all_nodes(graph: GraphProto) -> Iterator[tuple[int, NodeProto]]:
     """The nodes of a graph and of the bodies in it, with the place of the outermost one."""
-
-    def inside(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-        for node in nodes:
-            yield node
-            for body in subgraphs(node):
-                yield from inside(body.node)
-
-    for place, node in enumerate(graph.node):
-        yield from ((place, each) for each in inside([node]))
+    return ((place, each) for place, node in enumerate(graph.node) for each in nested([node]))
 
 
 def _is_body(node: NodeProto, attribute: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from itertools import chain
@@ -31,7 +31,7 @@ from portable_nn.onnx.storage.external import (
     reading,
     refuse_outside,
 )
-from portable_nn.onnx.storage.functions import check_functions, subgraphs
+from portable_nn.onnx.storage.functions import check_functions, nested
 from portable_nn.onnx.storage.tensors import data_of, tensor_bytes
 from portable_nn.onnx.storage.wire import (
     FUNCTIONS,
@@ -52,7 +52,7 @@ def check_equations(model: ModelProto, where: str) -> None:
     The shape inference of the onnx library (to 1.23, at least), which onnxruntime runs as well, looks for the next
     letter forever in an equation such as ``b.b``.
     """
-    nodes = [*_nodes(chain(model.graph.node, *(each.node for each in model.functions)))]
+    nodes = [*nested(chain(model.graph.node, *(each.node for each in model.functions)))]
     passed = _passed(nodes)
     for node in nodes:
         for given in node.attribute:
@@ -84,14 +84,6 @@ def _check(attribute: AttributeProto, name: str, where: str) -> None:
 
 def _is_einsum(node: NodeProto) -> bool:
     return node.op_type == "Einsum" and node.domain in ("", "ai.onnx")
-
-
-def _nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
-    """Nodes, and those of their subgraphs."""
-    for node in nodes:
-        yield node
-        for graph in subgraphs(node):
-            yield from _nodes(graph.node)
 
 
 MAX_BYTES: Final = 2**31 - 1

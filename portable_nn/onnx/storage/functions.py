@@ -1,5 +1,7 @@
-"""The number of nodes that the functions of a model make: a few lines can make any number, and shape inference runs
-them all."""
+"""Nodes in nodes, and the number of nodes that the functions of a model make.
+
+A few lines can make any number, and shape inference runs them all.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from portable_nn.core.errors import FormatError
 from portable_nn.core.limits import UNPACKED
@@ -38,11 +40,19 @@ def check_functions(model: ModelProto, where: str) -> None:
 
 def _called(nodes: Iterable[NodeProto], functions: Container[tuple[str, str]]) -> list[tuple[str, str]]:
     """The functions that nodes call, also in subgraphs; each as often as it is called."""
-    found = [key for node in nodes if (key := (node.domain, node.op_type)) in functions]
-    return found + [key for node in nodes for graph in subgraphs(node) for key in _called(graph.node, functions)]
+    return [key for node in nested(nodes) if (key := (node.domain, node.op_type)) in functions]
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     """The graphs that a node holds: branches, and bodies of loops."""
     for attribute in node.attribute:
-        yield from (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else []))
+        is_graph = attribute.type == AttributeProto.GRAPH or attribute.HasField("g")
+        yield from (*attribute.graphs, *([attribute.g] if is_graph else []))
+
+
+def nested(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Nodes, and those of their subgraphs."""
+    for node in nodes:
+        yield node
+        for graph in subgraphs(node):
+            yield from nested(graph.node)
