@@ -32,7 +32,10 @@ def expanded(source: Source | Bad, strict: bool) -> list[Source | Bad]:
         # What a link leads to, or that it leads nowhere, says who reads it: as of one among others in a folder.
         if str(source) != STDIN and not os.path.lexists(source):
             hint = "; the name of a shipped model, such as digits, stands for its samples"
-            raise DataError(source, "expected a file or folder, found neither" + hint * ("samples" in source.parts))
+            hint *= "samples" in source.parts
+            if {*",{="} & {*source.name}:
+                hint = "; rows are read from a file, or with - from standard input"
+            raise DataError(source, f"expected a file or folder, found neither{hint}")
     except DataError as error:
         return [bad(error, strict)]
     return [source]

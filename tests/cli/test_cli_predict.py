@@ -314,7 +314,8 @@ def bad_files(folder: Path) -> None:
         ("short.csv", "short.csv(: row |:)1: expected 784 values, or a label and 784 values, found 783 cells"),
         ("blank.png", "blank.png: .*an empty file"),
         ("odd.xyz", "odd.xyz: "),
-        ("missing.png", "missing.png: expected a file or folder, found neither"),
+        ("missing.png", "missing.png: expected a file or folder, found neither$"),
+        ("30,1.5,2", "30,1.5,2: .* found neither; rows are read from a file, or with - from standard input"),
     ],
 )
 def test_bad_inputs_are_one_line_and_exit_code_3(run, tmp_path, given, message):
