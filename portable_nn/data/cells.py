@@ -49,12 +49,14 @@ def check_unique(names: Iterable[str], where: str | Path) -> None:
 
 
 def plain_cell(cell: Any) -> int | float | str | None:
-    """A cell of another package's table as a number or a word; None where it is missing."""
+    """A cell of another package's table as a number or a word; None where it is missing, infinite beyond floats."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(cell, bytes):
         cell = cell.decode("utf-8", "replace")
     if isinstance(cell, (bool, int, float, np.number)):
+        if isinstance(cell, int) and abs(cell) > sys.float_info.max:
+            return np.inf if cell > 0 else -np.inf
         return None if cell != cell else float(cell)
     return None if str(cell) in MISSING else str(cell)
 

@@ -259,6 +259,10 @@ def test_files_of_arrow_are_read(tmp_path: Path, suffix: str) -> None:
         read_frame(tmp_path / f"bad.{suffix}")
 
 
+def test_a_whole_number_beyond_all_floats_is_infinite() -> None:
+    assert read_frame({"n": [1, 10**400, -(10**400), 2**63]}).columns["n"].tolist() == [1, math.inf, -math.inf, 2.0**63]
+
+
 def test_dates_texts_and_odd_cells_are_no_columns() -> None:
     days = np.array(["2024-01-01", "2024-01-02"], "datetime64[D]")
     for each in (days, days - days[0]):
