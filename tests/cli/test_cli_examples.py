@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shlex
 import shutil
 from collections.abc import Callable
@@ -186,6 +187,14 @@ def book(path: Path) -> None:
     np.save(path.parent / "who.npy", rng.normal(size=(10, 20)))
 
 
+def nielsen(path: Path) -> None:
+    """What ``network2.py`` saves of a new network."""
+    rng = np.random.default_rng(0)
+    weights, biases = [rng.normal(size=(10, 784)).tolist()], [rng.normal(size=(10, 1)).tolist()]
+    saved = {"sizes": [784, 10], "weights": weights, "biases": biases, "cost": "CrossEntropyCost"}
+    path.write_text(json.dumps(saved))
+
+
 def by_hand(path: Path) -> None:
     """Layers that somebody trained in numpy, used as ``x @ W + b``; and some number beside those of one."""
     rng = np.random.default_rng(0)
@@ -267,6 +276,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "steps.csv": steps,
     "tabular.onnx": tabular,
     "who.npy": book,
+    "network.json": nielsen,
     **dict.fromkeys(("weights.npz", "logistic.npz"), by_hand),
     "speech.onnx": speech,
     "theirs.h5": shipped,
