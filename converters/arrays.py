@@ -373,7 +373,7 @@ def _parts_in(arrays: NamedArrays, rename: Mapping[str, str], path: Path, skippe
         return _only_reading(_named(kept), "outputs" if places else None)
     except UsageError as error:
         unread = f". Not read: {some(f'{name!r} {why}' for name, why in skipped.items())}" if skipped else ""
-        unread += _OBJECTS.format(path.name, next(iter(skipped))) if "pickle" in unread else ""
+        unread += next((_OBJECTS.format(path.name, name) for name, why in skipped.items() if "pickle" in why), "")
         is_torch = path.suffix.lower() in (".pt", ".pth", ".bin") and not places
         dense = f"{'. As dense layers alone: ' * is_torch}{error}" * (
             not is_torch or all(array.ndim < 3 for array in kept.values())  # With kernels, there is more than these.

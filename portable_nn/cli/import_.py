@@ -133,7 +133,8 @@ def command(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="An ONNX or .keras file; a file of arrays; or a book's wih.npy and who.npy, or their folder.",
+            help="An ONNX or .keras file; a file of arrays; or a book's network.json, or wih.npy and who.npy, or "
+            "their folder.",
         ),
     ],
     out: Annotated[
@@ -187,6 +188,7 @@ def command(
     Two .npy files are the network of T. Rashid's beginner's book: wih (hidden nodes, inputs), then who (outputs, hidden
     nodes). They are verified against the formula of the book. 784 inputs are taken as the pixels of a digit. tune
     trains the network further with the book's squared error, and export writes float32 unless --dtype float64 is given.
+    A .json file is a network that network2.py of M. Nielsen's book saved.
 
     A file of arrays (.npz, .safetensors, HDF5 or .pt) holds dense layers: each weight is followed by its bias, or all
     weights by all biases, in the order of the file or of --rename. The layers are verified against their formula. With
