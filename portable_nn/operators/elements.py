@@ -113,13 +113,9 @@ def ratio(a: Element, b: Element) -> Element:
     return within_limit(f"({bracketed(numerator)}/{bracketed(denominator)})")
 
 
-def rounded(way: str) -> Callable[[Element], Element]:
-    """The rule that rounds a fraction of a size (``way`` is ``floor`` or ``ceil``), and keeps a size as it is."""
-
-    def rule(value: Element) -> Element:
-        return within_limit(f"{way}{value}") if isinstance(value, str) and value.startswith("(") else value
-
-    return rule
+def rounded(way: str, value: Element) -> Element:
+    """A fraction of a size, rounded (``way`` is ``floor`` or ``ceil``); a size as it is."""
+    return within_limit(f"{way}{value}") if isinstance(value, str) and value.startswith("(") else value
 
 
 def whole_ratio(a: Element, b: Element) -> Element:
@@ -138,14 +134,10 @@ def remainder(a: Element, b: Element) -> Element:
     return difference(numerator, product([denominator, rounded_quotient("floor", numerator, denominator)]))
 
 
-def extreme(name: str) -> Callable[[Element, Element], Element]:
+def extreme(name: str, a: Element, b: Element) -> Element:
     """``max(4,h)``: the larger or smaller of two, of which one at least is a symbolic size."""
     found = smallest if name == "min" else largest
-
-    def rule(a: Element, b: Element) -> Element:
-        return found(whole(a), whole(b))
-
-    return rule
+    return found(whole(a), whole(b))
 
 
 def is_equal(a: Element, b: Element) -> Element:
@@ -219,17 +211,14 @@ def each(numbers: Callable[..., Any], sizes: Callable[..., Element] = _never) ->
     return rule
 
 
-def folded(numbers: Callable[..., Any], sizes: Callable[..., Element]) -> Constant:
-    """As ``each`` for an operator that takes any number of inputs, two at a time."""
+def folded(numbers: Callable[..., Any], sizes: Callable[..., Element], use: OperatorContext, type: Type) -> Elements:
+    """The rule, as those of ``each``, of an operator that takes any number of inputs, two at a time."""
 
-    def rule(use: OperatorContext, type: Type) -> Elements:
-        def two(a: Element, b: Element) -> Element:
-            symbolic = isinstance(a, str) or isinstance(b, str)
-            return sizes(a, b) if symbolic else _on_numbers(numbers, type.dtype, a, b)
+    def two(a: Element, b: Element) -> Element:
+        symbolic = isinstance(a, str) or isinstance(b, str)
+        return sizes(a, b) if symbolic else _on_numbers(numbers, type.dtype, a, b)
 
-        return tuple(reduce(two, items) for items in columns(use, type))
-
-    return rule
+    return tuple(reduce(two, items) for items in columns(use, type))
 
 
 def same(use: OperatorContext, type: Type) -> Elements:
@@ -243,17 +232,15 @@ def expanded(use: OperatorContext, type: Type) -> Elements:
     return items * length(type) if len(items) == 1 else items
 
 
-def reduced(numbers: Callable[..., Any], sizes: Callable[..., Element] = _never) -> Constant:
+def reduced(
+    numbers: Callable[..., Any], use: OperatorContext, type: Type, sizes: Callable[..., Element] = _never
+) -> Elements:
     """The rule of a reduction: both functions take all elements, as those of ``each`` do."""
-
-    def rule(use: OperatorContext, type: Type) -> Elements:
-        items = elements(use, 0)
-        if length(type) != 1 or not len(use.type(0).shape):
-            return items
-        symbolic = any(isinstance(item, str) for item in items)
-        return (sizes(items) if symbolic else as_dtype(type.dtype, numbers(items)),)
-
-    return rule
+    items = elements(use, 0)
+    if length(type) != 1 or not len(use.type(0).shape):
+        return items
+    symbolic = any(isinstance(item, str) for item in items)
+    return (sizes(items) if symbolic else as_dtype(type.dtype, numbers(items)),)
 
 
 def below(count: Dim) -> Interval | None:

@@ -224,22 +224,19 @@ WIDER: Final = {
 
 
 def in_wider(
-    name: str, dtypes: Collection[str], place: int = 0
-) -> Callable[[OperatorContext, int], Callable[..., Symbol] | None]:
+    name: str, dtypes: Collection[str], use: OperatorContext, opset: int, place: int = 0
+) -> Callable[..., Symbol] | None:
     """The ``substitute`` of an operator that onnxruntime has no kernels of for ``dtypes``: it computes in wider ones.
 
     The element type of the input at ``place`` decides, and the inputs of this type are made wider.
     """
+    dtype = use.type(place).dtype
+    return partial(_in_wider, name, use.type().dtype, dtype) if dtype in dtypes else None
 
-    def substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
-        dtype = use.type(place).dtype
-        return partial(compute, use.type().dtype, dtype) if dtype in dtypes else None
 
-    def compute(result: str, dtype: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
-        wide = (cast(each, WIDER[dtype]) if each is not None and each.dtype == dtype else each for each in inputs)
-        return cast(emit(name, *wide, **attributes), result)
-
-    return substitute
+def _in_wider(name: str, result: str, dtype: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
+    wide = (cast(each, WIDER[dtype]) if each is not None and each.dtype == dtype else each for each in inputs)
+    return cast(emit(name, *wide, **attributes), result)
 
 
 def cast(value: Symbol, dtype: str) -> Symbol:

@@ -128,7 +128,7 @@ def test_a_new_operator_is_one_registration(tmp_path: Path, monkeypatch: pytest.
         Operator(
             "Bump",
             ("X",),
-            same_type(),
+            same_type,
             _bump,
             "lowering",
             outputs=("Y",),

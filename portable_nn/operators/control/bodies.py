@@ -188,22 +188,20 @@ def is_differentiable(symbol: Symbol | None) -> bool:
     return symbol is not None and symbol.dtype in FLOATS and symbol.type.constant is None
 
 
-def trained(operator: str, skipped: int = 0) -> Any:
+def trained(
+    operator: str, inputs: Sequence[Symbol | None], attributes: Mapping[str, Any], name: str, skipped: int = 0
+) -> Sequence[Symbol]:
     """The training form of an operator with bodies: itself, where no node in them has another one.
 
     The node has one output for each of its body but the first ``skipped``.
     """
-
-    def rule(inputs: Sequence[Symbol | None], attributes: Mapping[str, Any], name: str) -> Sequence[Symbol]:
-        graphs = [graph for _, graph in bodies(Node(name, operator, (), (), dict(attributes)))]
-        for node in (node for graph in graphs for node in all_nodes(graph)):
-            found = operator_of(node)
-            if found.training and not found.truncated and not any(bodies(node)):
-                reason = f"{node} is in a body of it, and does there in training what it does without"
-                raise GraphError([Fault(f"'{name}' ({operator})", reason)])
-        return emit_all(operator, *inputs, outputs=len(graphs[0].outputs) - skipped, name=name, **attributes)
-
-    return rule
+    graphs = [graph for _, graph in bodies(Node(name, operator, (), (), dict(attributes)))]
+    for node in (node for graph in graphs for node in all_nodes(graph)):
+        found = operator_of(node)
+        if found.training and not found.truncated and not any(bodies(node)):
+            reason = f"{node} is in a body of it, and does there in training what it does without"
+            raise GraphError([Fault(f"'{name}' ({operator})", reason)])
+    return emit_all(operator, *inputs, outputs=len(graphs[0].outputs) - skipped, name=name, **attributes)
 
 
 def copied(out: Array, made: Array) -> None:

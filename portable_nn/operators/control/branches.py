@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -160,7 +161,7 @@ register(
         outputs=("outputs*",),
         stored=4,
         entries=lambda use: (),
-        training=trained("If"),
+        training=partial(trained, "If"),
         streamed=unstreamed,
         mixes=mixed,
         multiply_adds=_multiply_adds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -280,7 +281,7 @@ register(
         outputs=("final_state_and_scan_outputs*",),
         stored=4,
         entries=lambda use: scan_of(use).entries,
-        training=trained("Scan"),
+        training=partial(trained, "Scan"),
         streamed=unstreamed,
         mixes=lambda use: [scan_of(use).steps, *mixed(use)],
         multiply_adds=lambda use, shape: _scan_cost(use),
@@ -438,7 +439,7 @@ register(
         outputs=("v_final_and_scan_outputs*",),
         stored=4,
         entries=_loop_entries,
-        training=trained("Loop", skipped=1),
+        training=partial(trained, "Loop", skipped=1),
         streamed=unstreamed,
         mixes=mixed,
         lowering=_as_scan,

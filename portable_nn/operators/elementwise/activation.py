@@ -196,7 +196,7 @@ register(
     activation(
         "Sigmoid",
         ("X",),
-        same_type(),
+        same_type,
         _sigmoid,
         lambda n: n.dy * (n.y[0] - n.y[0] * n.y[0]),
         outputs=("Y",),
@@ -207,7 +207,7 @@ register(
     activation(
         "Tanh",
         ("input",),
-        same_type(),
+        same_type,
         lambda n: partial(np.tanh, n.x[0], out=n.out()),
         lambda n: n.dy * (1 - n.y[0] * n.y[0]),
         portability=Portability(limits=(limits.TANH,)),
@@ -217,7 +217,7 @@ register(
     activation(
         "Softplus",
         ("X",),
-        same_type(),
+        same_type,
         _softplus,
         lambda n: n.dy * emit("Sigmoid", n.x[0]),
         outputs=("Y",),
@@ -242,7 +242,7 @@ register(
     activation(
         "Swish",
         ("X",),
-        same_type(),
+        same_type,
         _swish,
         _swish_gradient,
         {"alpha": Attr(float, 1.0)},
@@ -255,7 +255,7 @@ register(
     activation(
         "Mish",
         ("X",),
-        same_type(),
+        same_type,
         _mish,
         "lowering",
         outputs=("Y",),
@@ -266,7 +266,7 @@ register(
     activation(
         "Softsign",
         ("input",),
-        same_type(),
+        same_type,
         _softsign,
         _softsign_gradient,
     )

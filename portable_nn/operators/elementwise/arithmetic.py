@@ -189,8 +189,8 @@ unary(
     "Reciprocal", np.reciprocal, lambda n: -n.dy * n.y[0] * n.y[0], constant=each(np.reciprocal, lambda a: ratio(1, a))
 )
 unary("Sign", np.sign, None, NUMBERS, names=("input", "output"))
-unary("Floor", np.floor, None, constant=each(np.floor, rounded("floor")))
-unary("Ceil", np.ceil, None, constant=each(np.ceil, rounded("ceil")))
+unary("Floor", np.floor, None, constant=each(np.floor, partial(rounded, "floor")))
+unary("Ceil", np.ceil, None, constant=each(np.ceil, partial(rounded, "ceil")))
 unary("Round", np.rint, None, constant=each(np.rint))
 unary("Not", np.logical_not, None, frozenset({"bool"}), constant=each(np.logical_not))
 unary("IsNaN", np.isnan, None, FLOATS, "bool", portability=Portability(limits=(IS_NAN,)))
@@ -234,8 +234,12 @@ binary("Xor", np.logical_xor, None, frozenset({"bool"}), constant=each(np.logica
 
 variadic("Sum", np.add, lambda n: _shares(n, n.dy))
 variadic("Mean", np.add, lambda n: _shares(n, n.dy / n.inputs), mean=True)
-variadic("Max", np.maximum, _extreme_gradient, constant=folded(np.maximum, extreme("max")), passes=ALL)
-variadic("Min", np.minimum, _extreme_gradient, constant=folded(np.minimum, extreme("min")), passes=ALL)
+variadic(
+    "Max", np.maximum, _extreme_gradient, constant=partial(folded, np.maximum, partial(extreme, "max")), passes=ALL
+)
+variadic(
+    "Min", np.minimum, _extreme_gradient, constant=partial(folded, np.minimum, partial(extreme, "min")), passes=ALL
+)
 
 register(
     arithmetic(
@@ -262,7 +266,7 @@ register(
         outputs=("Z",),
         constant=each(np.power),
         samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
-        portability=Portability(substitute=in_wider("Pow", INTEGERS - {"int32", "int64"}, place=1)),
+        portability=Portability(substitute=partial(in_wider, "Pow", INTEGERS - {"int32", "int64"}, place=1)),
     )
 )
 register(
@@ -296,7 +300,7 @@ register(
     arithmetic(
         "IsInf",
         ("X",),
-        same_type(FLOATS, "bool"),
+        partial(same_type, result="bool"),
         _is_infinite,
         None,
         {"detect_negative": Attr(int, 1), "detect_positive": Attr(int, 1)},
@@ -376,7 +380,7 @@ register(
     arithmetic(
         "BitwiseNot",
         ("X",),
-        same_type(INTEGERS),
+        partial(same_type, allowed=INTEGERS),
         lambda n: partial(np.invert, n.x[0], out=n.out()),
         None,
         outputs=("Y",),

@@ -3,7 +3,7 @@ inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -47,14 +47,10 @@ def broadcast_shape(use: OperatorContext, indices: Iterable[int]) -> Shape:
     return shape
 
 
-def same_type(allowed: frozenset[str] = FLOATS, result: str | None = None) -> Callable[[OperatorContext], Type]:
+def same_type(use: OperatorContext, allowed: frozenset[str] = FLOATS, result: str | None = None) -> Type:
     """The rule of an operator whose output is like its first input; ``result`` is another element type for it."""
-
-    def infer(use: OperatorContext) -> Type:
-        use.check_dtype(use.type().dtype, allowed)
-        return Type(result or use.type().dtype, use.type().shape)
-
-    return infer
+    use.check_dtype(use.type().dtype, allowed)
+    return Type(result or use.type().dtype, use.type().shape)
 
 
 def unary(
@@ -86,7 +82,7 @@ def unary(
         arithmetic(
             name,
             names[:1],
-            same_type(allowed, result),
+            lambda use: same_type(use, allowed, result),
             lambda n: partial(function, n.x[0], out=n.out()),
             gradient,
             outputs=names[1:],
@@ -161,6 +157,6 @@ def variadic(
             outputs=(name.lower(),),
             constant=constant,
             passes=passes,
-            portability=Portability(substitute=in_wider(name, ("int16", "uint16")) if passes else None),
+            portability=Portability(substitute=partial(in_wider, name, ("int16", "uint16")) if passes else None),
         )
     )

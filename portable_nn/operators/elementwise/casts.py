@@ -89,7 +89,9 @@ def _is_of_bytes(x: Symbol) -> bool:
 def _cast_constant(use: OperatorContext, type: Type) -> Elements:
     """A size stays the same; a fraction of one that becomes an integer is rounded down."""
     code = narrow_code(use)
-    floor = rounded_size("floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
+    floor = (
+        partial(rounded_size, "floor") if type.dtype in INTEGERS and use.type().dtype in FLOATS else lambda item: item
+    )
 
     def one(item: Element) -> Element:
         if not isinstance(item, str):

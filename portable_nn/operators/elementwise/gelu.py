@@ -27,7 +27,7 @@ from portable_nn.operators.base import (
     register,
 )
 from portable_nn.operators.elementwise.activation import activation, clip
-from portable_nn.operators.elementwise.blocks import Passes, by_blocks, number
+from portable_nn.operators.elementwise.blocks import by_blocks, number
 from portable_nn.operators.elementwise.building import same_type
 
 LOGISTIC: Final = (
@@ -145,27 +145,25 @@ def double_erf(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) ->
     ]
 
 
-def logistic_gelu(coefficients: Sequence[float]) -> Passes:
+def logistic_gelu(
+    coefficients: Sequence[float], n: KernelContext, x: Array, out: Array, work: Sequence[Array]
+) -> list[Step]:
     """x / (1 + exp(x · p(x²))), which keeps the relative precision of small results."""
-
-    def passes(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -> list[Step]:
-        square, p = work
-        return [
-            partial(np.maximum, x, number(LEAST, x), out=out),
-            partial(np.multiply, out, out, out=square),
-            *horner(coefficients, square, p),
-            partial(np.multiply, p, out, out=p),
-            partial(np.exp, p, out=p),
-            partial(np.add, p, number(1, x), out=p),
-            partial(np.divide, out, p, out=out),
-        ]
-
-    return passes
+    square, p = work
+    return [
+        partial(np.maximum, x, number(LEAST, x), out=out),
+        partial(np.multiply, out, out, out=square),
+        *horner(coefficients, square, p),
+        partial(np.multiply, p, out, out=p),
+        partial(np.exp, p, out=p),
+        partial(np.add, p, number(1, x), out=p),
+        partial(np.divide, out, p, out=out),
+    ]
 
 
-TANH_GELU: Final = logistic_gelu([-2 * math.sqrt(2 / math.pi) * factor for factor in (0.044715, 1)])
-SINGLE_GELU: Final = logistic_gelu(
-    [-math.sqrt(2) * c / 2**power for power, c in zip(range(len(LOGISTIC))[::-1], LOGISTIC, strict=True)]
+TANH_GELU: Final = partial(logistic_gelu, [-2 * math.sqrt(2 / math.pi) * factor for factor in (0.044715, 1)])
+SINGLE_GELU: Final = partial(
+    logistic_gelu, [-math.sqrt(2) * c / 2**power for power, c in zip(range(len(LOGISTIC))[::-1], LOGISTIC, strict=True)]
 )
 """The coefficients of p above, for x / √2: tanh(z) is 2 / (1 + exp(-2·z)) - 1."""
 
@@ -185,7 +183,7 @@ def double_gelu(n: KernelContext, x: Array, out: Array, work: Sequence[Array]) -
 
 def _gelu_type(use: OperatorContext) -> Type:
     use.choice("approximate", ("none", "tanh"))
-    return same_type()(use)
+    return same_type(use)
 
 
 def _gelu(n: KernelContext) -> list[Step]:
@@ -229,7 +227,7 @@ register(
     activation(
         "Erf",
         ("input",),
-        same_type(),
+        same_type,
         lambda n: by_blocks(n, double_erf, 5) if n.x[0].dtype == np.float64 else by_blocks(n, single_erf, 2),
         lambda n: n.dy * (emit("Exp", -(n.x[0] * n.x[0])) * (2 / math.sqrt(math.pi))),
     )

@@ -197,7 +197,7 @@ def _clip_constant(use: OperatorContext, type: Type) -> Elements:
 
 def _clipped(name: str, numbers: Callable[[Any, Any], Element], bound: Element, item: Element) -> Element:
     symbolic = isinstance(bound, str) or isinstance(item, str)
-    return extreme(name)(bound, item) if symbolic else numbers(bound, item)
+    return extreme(name, bound, item) if symbolic else numbers(bound, item)
 
 
 def _clip_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -239,7 +239,7 @@ register(
     activation(
         "Relu",
         ("X",),
-        same_type(),
+        same_type,
         _relu,
         lambda n: emit("ReluGrad", n.dy, n.y[0], domain=INTERNAL),
         outputs=("Y",),
@@ -262,7 +262,7 @@ register(
     activation(
         "LeakyRelu",
         ("X",),
-        same_type(),
+        same_type,
         _leaky_relu,
         _leaky_relu_gradient,
         {"alpha": Attr(float, 0.01)},
@@ -285,7 +285,7 @@ register(
     activation(
         "HardSigmoid",
         ("X",),
-        same_type(),
+        same_type,
         _hard_sigmoid,
         _hard_sigmoid_gradient,
         {"alpha": Attr(float, 0.2), "beta": Attr(float, 0.5)},
@@ -296,7 +296,7 @@ register(
     activation(
         "HardSwish",
         ("X",),
-        same_type(),
+        same_type,
         _hard_swish,
         _hard_swish_gradient,
         outputs=("Y",),
@@ -307,7 +307,7 @@ register(
     activation(
         "ThresholdedRelu",
         ("X",),
-        same_type(),
+        same_type,
         _thresholded_relu,
         lambda n: n.dy * indicator("Greater", n.x[0], n.float("alpha")),
         {"alpha": Attr(float, 1.0)},
@@ -318,7 +318,7 @@ register(
     activation(
         "Shrink",
         ("input",),
-        same_type(),
+        same_type,
         _shrink,
         lambda n: n.dy * indicator("Greater", emit("Abs", n.x[0]), n.float("lambd")),
         {"bias": Attr(float, 0.0), "lambd": Attr(float, 0.5)},
@@ -333,7 +333,7 @@ register(
         _clip,
         _clip_gradient,
         settings=(1, 2),
-        portability=Portability(substitute=in_wider("Clip", ("int16", "uint16"))),
+        portability=Portability(substitute=partial(in_wider, "Clip", ("int16", "uint16"))),
         monotone=True,
         constant=_clip_constant,
     )

@@ -228,25 +228,21 @@ def _is_exact(length: Dim) -> bool:
     return isinstance(length, int) and length & (length - 1) == 0
 
 
-def _portable(form: Callable[..., Any]) -> Callable[[OperatorContext], Callable[..., Any] | None]:
-    """The rule that gives ``form``, but nothing where data decide how a use transforms."""
-
-    def rule(use: OperatorContext) -> Callable[..., Any] | None:
-        known = (use.type(place).constant for place in use.operator.settings if use.has(place))
-        return None if None in known else form
-
-    return rule
+def _portable(form: Callable[..., Any], use: OperatorContext) -> Callable[..., Any] | None:
+    """``form``, but nothing where data decide how a use transforms."""
+    known = (use.type(place).constant for place in use.operator.settings if use.has(place))
+    return None if None in known else form
 
 
 def _small(use: OperatorContext) -> Callable[..., Any] | None:
     """Products with larger tables take too long."""
-    form = _portable(_lowering)(use)
+    form = _portable(_lowering, use)
     volume = product([transform(use).taken, transform(use).made]) if form else 0
     return None if isinstance(volume, int) and volume > LARGEST else form
 
 
 def _substitute(use: OperatorContext, opset: int) -> Callable[..., Any] | None:
-    form = _portable(_lowering)(use)
+    form = _portable(_lowering, use)
     is_plain = form and _is_exact(transform(use).length) and not use.int("inverse") and not use.has(1)
     return None if is_plain else form
 
@@ -318,7 +314,7 @@ def _frames_lowering(
 
 def _frames_substitute(use: OperatorContext, opset: int) -> Callable[..., Any] | None:
     """onnx 1.23 takes ``onesided`` for 0 where it is not written."""
-    form = _portable(_frames_lowering)(use)
+    form = _portable(_frames_lowering, use)
     if form and not (_is_exact(frames(use).length) and (use.has(2) or use.has(3))):
         return form
     return None if "onesided" in use.attributes else partial(emit, "STFT", onesided=1)
@@ -352,7 +348,7 @@ register(
         "lowering",
         {"onesided": Attr(int, 1)},
         lowering=_frames_lowering,
-        portability=Portability(_frames_substitute, _portable(_frames_lowering), coarse=True),
+        portability=Portability(_frames_substitute, partial(_portable, _frames_lowering), coarse=True),
         family="linear",
         batch_inputs="first",
         mixes=lambda use: [use.type().shape[1]],

@@ -97,26 +97,23 @@ def _along(rank: int, axis: int | None, size: int = 1) -> list[int]:
     return shape
 
 
-def _infer(product: _Product) -> Callable[[OperatorContext], Type]:
-    def infer(use: OperatorContext) -> Type:
-        for factor in product.factors:
-            x = use.type(factor.place)
-            use.check_dtype(x.dtype, _BYTES)
-            for place, dtypes in ((factor.point, (x.dtype,)), (factor.scale, product.scales)):
-                if place is not None and use.has(place):
-                    _check_beside(use, place, dtypes, x.shape, factor.axis)
-        if product.bias is not None and use.has(product.bias):
-            use.expect(product.bias, Type("int32", use.type(product.factors[1].place).shape[:1]))
-        both = [Type("float64", use.type(factor.place).shape) for factor in product.factors]
-        found = lookup(product.of).infer(OperatorContext(lookup(product.of), both, use.attributes))
-        assert isinstance(found, Type)
-        if product.point is None or product.scale is None:
-            return Type("int32", found.shape)
-        _check_beside(use, product.point, _BYTES, (), None)
-        _check_beside(use, product.scale, product.scales, (), None)
-        return Type(use.type(product.point).dtype, found.shape)
-
-    return infer
+def _infer(product: _Product, use: OperatorContext) -> Type:
+    for factor in product.factors:
+        x = use.type(factor.place)
+        use.check_dtype(x.dtype, _BYTES)
+        for place, dtypes in ((factor.point, (x.dtype,)), (factor.scale, product.scales)):
+            if place is not None and use.has(place):
+                _check_beside(use, place, dtypes, x.shape, factor.axis)
+    if product.bias is not None and use.has(product.bias):
+        use.expect(product.bias, Type("int32", use.type(product.factors[1].place).shape[:1]))
+    both = [Type("float64", use.type(factor.place).shape) for factor in product.factors]
+    found = lookup(product.of).infer(OperatorContext(lookup(product.of), both, use.attributes))
+    assert isinstance(found, Type)
+    if product.point is None or product.scale is None:
+        return Type("int32", found.shape)
+    _check_beside(use, product.point, _BYTES, (), None)
+    _check_beside(use, product.scale, product.scales, (), None)
+    return Type(use.type(product.point).dtype, found.shape)
 
 
 def _check_beside(use: OperatorContext, place: int, dtypes: Sequence[str], shape: Shape, axis: int | None) -> None:
@@ -195,51 +192,42 @@ def _sums(n: KernelContext, product: _Product) -> tuple[list[Step], Array]:
     return steps, use.made
 
 
-def _kernel(product: _Product) -> Callable[[KernelContext], list[Step]]:
-    def kernel(n: KernelContext) -> list[Step]:
-        steps, sums = _sums(n, product)
-        out = n.out()
-        if product.scale is None or product.point is None:
-            return [*steps, partial(np.copyto, out, sums, casting="unsafe")]
-        if product.bias is not None and n.has(product.bias):
-            steps.append(partial(np.add, sums, n.x[product.bias].reshape(_along(sums.ndim, 1, -1)), out=sums))
-        work = n.scratch(sums.shape, np.float32)
-        scales = [n.x[each] for each in (*(factor.scale for factor in product.factors), product.scale) if each]
-        (first, second, last), point = scales, n.x[product.point]
-        axes = (product.factors[0].axis, product.axis)
+def _kernel(product: _Product, n: KernelContext) -> list[Step]:
+    steps, sums = _sums(n, product)
+    out = n.out()
+    if product.scale is None or product.point is None:
+        return [*steps, partial(np.copyto, out, sums, casting="unsafe")]
+    if product.bias is not None and n.has(product.bias):
+        steps.append(partial(np.add, sums, n.x[product.bias].reshape(_along(sums.ndim, 1, -1)), out=sums))
+    work = n.scratch(sums.shape, np.float32)
+    scales = [n.x[each] for each in (*(factor.scale for factor in product.factors), product.scale) if each]
+    (first, second, last), point = scales, n.x[product.point]
+    axes = (product.factors[0].axis, product.axis)
 
-        def scaled() -> None:
-            one, two = (
-                each.reshape(_along(work.ndim, axis, -1) if each.size > 1 else ())
-                for each, axis in zip((first, second), axes, strict=True)
-            )
-            np.multiply(sums.astype(np.float32), np.multiply(one, two, dtype=np.float32) / last.reshape(()), out=work)
-            np.add(np.rint(work, out=work), point.reshape(()), out=work)
+    def scaled() -> None:
+        one, two = (
+            each.reshape(_along(work.ndim, axis, -1) if each.size > 1 else ())
+            for each, axis in zip((first, second), axes, strict=True)
+        )
+        np.multiply(sums.astype(np.float32), np.multiply(one, two, dtype=np.float32) / last.reshape(()), out=work)
+        np.add(np.rint(work, out=work), point.reshape(()), out=work)
 
-        return [*steps, scaled, *saturated(work, out)]
-
-    return kernel
+    return [*steps, scaled, *saturated(work, out)]
 
 
-def _gradient(product: _Product) -> Callable[[GradientContext], list[Symbol | None]]:
+def _gradient(product: _Product, n: GradientContext) -> list[Symbol | None]:
     """Straight through the rounding, to the numbers of both factors; 0 where the result is at an end of its range."""
-
-    def gradient(n: GradientContext) -> list[Symbol | None]:
-        flow = cast(n.dy, "float32")
-        both = [emit("Identity", cast(_factor(each, [*n.x, *[None] * 9]), "float32")) for each in product.factors]
-        if product.scale is not None:
-            y, limits = cast(n.y[0], "int32"), np.iinfo(n.y[0].dtype)
-            low, high = (emit("Equal", y, constant(each, "int32")) for each in (limits.min, limits.max))
-            flow = emit(
-                "Where", emit("Or", low, high), constant(0.0, "float32"), flow * _scale(product, n.x, len(y.shape))
-            )
-        found: list[Symbol | None] = [None] * n.inputs
-        to_both = gradients([emit(product.of, *both, **n.attributes)], [flow], both)
-        for each, to_one in zip(product.factors, to_both, strict=True):
-            found[each.place] = to_one
-        return found
-
-    return gradient
+    flow = cast(n.dy, "float32")
+    both = [emit("Identity", cast(_factor(each, [*n.x, *[None] * 9]), "float32")) for each in product.factors]
+    if product.scale is not None:
+        y, limits = cast(n.y[0], "int32"), np.iinfo(n.y[0].dtype)
+        low, high = (emit("Equal", y, constant(each, "int32")) for each in (limits.min, limits.max))
+        flow = emit("Where", emit("Or", low, high), constant(0.0, "float32"), flow * _scale(product, n.x, len(y.shape)))
+    found: list[Symbol | None] = [None] * n.inputs
+    to_both = gradients([emit(product.of, *both, **n.attributes)], [flow], both)
+    for each, to_one in zip(product.factors, to_both, strict=True):
+        found[each.place] = to_one
+    return found
 
 
 def _factor(factor: _Factor, inputs: Sequence[Symbol | None]) -> Symbol:
@@ -258,19 +246,16 @@ def _scale(product: _Product, inputs: Sequence[Symbol | None], rank: int) -> Sym
     return one * two / last
 
 
-def _lowering(product: _Product) -> Callable[..., Symbol]:
-    def lowering(*inputs: Symbol | None, **attributes: Any) -> Symbol:
-        given = [*inputs, *[None] * 9]
-        sums = emit(product.of, *(_factor(each, given) for each in product.factors), **attributes)
-        if product.scale is None or product.point is None:
-            return cast(sums, "int32")
-        rank = len(sums.shape)
-        if product.bias is not None and given[product.bias] is not None:
-            sums = sums + cast(_laid(given[product.bias], rank, 1), "float64")
-        scaled = cast(sums, "float32") * _scale(product, given, rank)
-        return emit("QuantizeLinear", scaled, constant(1.0, "float32"), inputs[product.point])
-
-    return lowering
+def _lowering(product: _Product, *inputs: Symbol | None, **attributes: Any) -> Symbol:
+    given = [*inputs, *[None] * 9]
+    sums = emit(product.of, *(_factor(each, given) for each in product.factors), **attributes)
+    if product.scale is None or product.point is None:
+        return cast(sums, "int32")
+    rank = len(sums.shape)
+    if product.bias is not None and given[product.bias] is not None:
+        sums = sums + cast(_laid(given[product.bias], rank, 1), "float64")
+    scaled = cast(sums, "float32") * _scale(product, given, rank)
+    return emit("QuantizeLinear", scaled, constant(1.0, "float32"), inputs[product.point])
 
 
 def _laid(value: Symbol | None, rank: int, axis: int | None) -> Symbol:
@@ -292,13 +277,10 @@ def _conv_apart(x: Symbol, w: Symbol, x_point: Symbol | None, w_point: Symbol, *
     return plain - counted * cast(_laid(w_point, len(plain.shape), 1), "int32")
 
 
-def _counted(product: _Product) -> Callable[[OperatorContext, Shape], Shape]:
-    def counted(use: OperatorContext, y: Shape) -> Shape:
-        if product.of == "Conv":
-            return (*y, *use.type(product.factors[1].place).shape[1:])
-        return (*y, *use.type(product.factors[0].place).shape[-1:])
-
-    return counted
+def _counted(product: _Product, use: OperatorContext, y: Shape) -> Shape:
+    if product.of == "Conv":
+        return (*y, *use.type(product.factors[1].place).shape[1:])
+    return (*y, *use.type(product.factors[0].place).shape[-1:])
 
 
 for _name, _product, _inputs in (
@@ -319,17 +301,17 @@ for _name, _product, _inputs in (
         Operator(
             _name,
             _inputs,
-            _infer(_product),
-            _kernel(_product),
-            _gradient(_product),
+            partial(_infer, _product),
+            partial(_kernel, _product),
+            partial(_gradient, _product),
             {**ATTRIBUTES, "group": Attr(int, 1)} if _product.of == "Conv" else {},
             outputs=("y",) if _inputs[0] != "A" else ("Y",),
-            lowering=_lowering(_product),
+            lowering=partial(_lowering, _product),
             portability=Portability(substitute=_conv_substitute) if _product is _CONV_INTEGER else EVERYWHERE,
             family="linear",
             batch_inputs="first" if _product.of == "Conv" else "none",
             window=("conv", "max") if _product is _CONV_INTEGER else None,
             settings=_product.settings,
-            multiply_adds=_counted(_product),
+            multiply_adds=partial(_counted, _product),
         )
     )

@@ -83,31 +83,26 @@ def _shape(shape: Shape, axes: tuple[int, ...], keepdims: int) -> Shape:
     return tuple(dim for axis, dim in enumerate(shape) if axis not in axes)
 
 
-def _ufunc(function: np.ufunc) -> Reduction:
-    def steps(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
-        return [partial(function.reduce, x, axis=axes, out=out, keepdims=bool(n.int("keepdims")))]
-
-    return steps
+def _ufunc(function: np.ufunc, n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
+    return [partial(function.reduce, x, axis=axes, out=out, keepdims=bool(n.int("keepdims")))]
 
 
-def _extreme(function: np.ufunc, *, least: bool) -> Reduction:
+def _extreme(
+    function: np.ufunc, n: KernelContext, x: Array, axes: tuple[int, ...], out: Array, *, least: bool
+) -> list[Step]:
     """The maximum of no elements is the lowest number of the type, their minimum the highest."""
-
-    def steps(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
-        limits: tuple[float, float] = (False, True)
-        if x.dtype.kind != "b":
-            limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
-        keepdims = bool(n.int("keepdims"))
-        return [partial(function.reduce, x, axis=axes, out=out, keepdims=keepdims, initial=limits[least])]
-
-    return steps
+    limits: tuple[float, float] = (False, True)
+    if x.dtype.kind != "b":
+        limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+    keepdims = bool(n.int("keepdims"))
+    return [partial(function.reduce, x, axis=axes, out=out, keepdims=keepdims, initial=limits[least])]
 
 
 def _sum(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
     if x.ndim == 2 and axes == (0,) and x.dtype.kind == "f" and x.dtype.itemsize >= 4 and out.flags.c_contiguous:
         # The sum over rows as a product with a row of ones runs in BLAS.
         return [partial(np.dot, n.filled((x.shape[0],), x.dtype, 1), x, out.reshape(-1))]
-    return _ufunc(np.add)(n, x, axes, out)
+    return _ufunc(np.add, n, x, axes, out)
 
 
 def _mean(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
@@ -142,13 +137,11 @@ def _log_sum_exp(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) 
     ]
 
 
-def _then(first: Reduction, function: np.ufunc) -> Reduction:
+def _then(
+    first: Reduction, function: np.ufunc, n: KernelContext, x: Array, axes: tuple[int, ...], out: Array
+) -> list[Step]:
     """A reduction followed by a function of its result."""
-
-    def steps(n: KernelContext, x: Array, axes: tuple[int, ...], out: Array) -> list[Step]:
-        return [*first(n, x, axes, out), partial(function, out, out=out)]
-
-    return steps
+    return [*first(n, x, axes, out), partial(function, out, out=out)]
 
 
 def _kept(n: GradientContext, value: Symbol) -> Symbol:
@@ -194,16 +187,14 @@ def _product_gradient(n: GradientContext) -> Symbol:
     return _kept(n, n.dy) * emit("Where", none_left, product / others, zero)
 
 
-def _older_form(name: str) -> Callable[..., Symbol]:
+def _older_form(
+    name: str, x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1
+) -> Symbol:
     """A reduction of booleans as one of integers, and one over no axes as Identity."""
-
-    def lowering(x: Symbol, axes: Symbol | None = None, *, noop_with_empty_axes: int = 0, keepdims: int = 1) -> Symbol:
-        if noop_with_empty_axes and (axes is None or axes.shape == (0,)):
-            return emit("Identity", x)
-        number = cast(x, "uint8") if x.dtype == "bool" else x
-        return cast(emit(name, number, axes, keepdims=keepdims), x.dtype)
-
-    return lowering
+    if noop_with_empty_axes and (axes is None or axes.shape == (0,)):
+        return emit("Identity", x)
+    number = cast(x, "uint8") if x.dtype == "bool" else x
+    return cast(emit(name, number, axes, keepdims=keepdims), x.dtype)
 
 
 def reduction(
@@ -228,7 +219,7 @@ def reduction(
     attributes = {"keepdims": Attr(int, 1, spelled=True), "noop_with_empty_axes": Attr(int, 0)}
     inputs = ("data", "axes?")
 
-    lowering = _older_form(name) if "bool" in allowed else None
+    lowering = partial(_older_form, name) if "bool" in allowed else None
     register(
         Operator(
             name,
@@ -262,22 +253,20 @@ def _arg_type(use: OperatorContext) -> Type:
     return Type("int64", _shape(shape, (axis,), use.int("keepdims")))
 
 
-def _arg(function: Callable[..., Array]) -> Callable[[KernelContext], list[Step]]:
-    def last(x: Array, axis: int, out: Array) -> None:
-        function(np.flip(x, axis), axis=axis, out=out)
-        np.subtract(x.shape[axis] - 1, out, out=out)
+def _arg(function: Callable[..., Array], n: KernelContext) -> list[Step]:
+    x, out = n.x[0], n.out()
+    axis = n.axis(n.int("axis"), x.ndim)
+    if out.size and not x.size:
+        n.fail(f"axis {axis} of {format_shape(x.shape)} is empty and has no extreme")
+    flat = np.squeeze(out, axis) if n.int("keepdims") else out
+    if n.int("select_last_index"):
+        return [partial(_last, function, x, axis, flat)]
+    return [partial(function, x, axis=axis, out=flat)]
 
-    def kernel(n: KernelContext) -> list[Step]:
-        x, out = n.x[0], n.out()
-        axis = n.axis(n.int("axis"), x.ndim)
-        if out.size and not x.size:
-            n.fail(f"axis {axis} of {format_shape(x.shape)} is empty and has no extreme")
-        flat = np.squeeze(out, axis) if n.int("keepdims") else out
-        if n.int("select_last_index"):
-            return [partial(last, x, axis, flat)]
-        return [partial(function, x, axis=axis, out=flat)]
 
-    return kernel
+def _last(function: Callable[..., Array], x: Array, axis: int, out: Array) -> None:
+    function(np.flip(x, axis), axis=axis, out=out)
+    np.subtract(x.shape[axis] - 1, out, out=out)
 
 
 def _total(items: Sequence[float]) -> float:
@@ -289,24 +278,31 @@ reduction(
     _sum,
     lambda n: _spread(n, n.dy),
     WIDE,
-    constant=reduced(_total, lambda items: total(map(whole, items))),
+    constant=partial(reduced, _total, sizes=lambda items: total(map(whole, items))),
 )
 reduction("ReduceMean", _mean, _mean_gradient, summary="mean")
 reduction(
     "ReduceProd",
-    _ufunc(np.multiply),
+    partial(_ufunc, np.multiply),
     _product_gradient,
     WIDE,
-    constant=reduced(math.prod, lambda items: product(map(whole, items))),
+    constant=partial(reduced, math.prod, sizes=lambda items: product(map(whole, items))),
 )
 reduction(
-    "ReduceMax", _extreme(np.maximum, least=False), _extreme_gradient, EXTREME, constant=reduced(max), summary="max"
+    "ReduceMax",
+    partial(_extreme, np.maximum, least=False),
+    _extreme_gradient,
+    EXTREME,
+    constant=partial(reduced, max),
+    summary="max",
 )
-reduction("ReduceMin", _extreme(np.minimum, least=True), _extreme_gradient, EXTREME, constant=reduced(min))
+reduction(
+    "ReduceMin", partial(_extreme, np.minimum, least=True), _extreme_gradient, EXTREME, constant=partial(reduced, min)
+)
 reduction("ReduceSumSquare", _of_squares, lambda n: _kept(n, n.dy) * n.x[0] * 2)
 reduction("ReduceL1", _of_magnitudes, lambda n: _kept(n, n.dy) * emit("Sign", n.x[0]))
-reduction("ReduceL2", _then(_of_squares, np.sqrt), _length_gradient)
-reduction("ReduceLogSum", _then(_sum, np.log), lambda n: _spread(n, n.dy / emit("Exp", n.y[0])))
+reduction("ReduceL2", partial(_then, _of_squares, np.sqrt), _length_gradient)
+reduction("ReduceLogSum", partial(_then, _sum, np.log), lambda n: _spread(n, n.dy / emit("Exp", n.y[0])))
 reduction("ReduceLogSumExp", _log_sum_exp, lambda n: _kept(n, n.dy) * emit("Exp", n.x[0] - _kept(n, n.y[0])))
 
 for _name, _function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
@@ -315,7 +311,7 @@ for _name, _function in (("ArgMax", np.argmax), ("ArgMin", np.argmin)):
             _name,
             ("data",),
             _arg_type,
-            _arg(_function),
+            partial(_arg, _function),
             None,
             {"axis": Attr(int, 0), "keepdims": Attr(int, 1, spelled=True), "select_last_index": Attr(int, 0)},
             outputs=("reduced",),

@@ -6,7 +6,6 @@ cache: several passes over a block cost little more than one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -30,17 +29,13 @@ BLOCK = 32_768
 """Elements in a block: four arrays of them fit the second-level cache."""
 
 
-def _types(states: int) -> Callable[[OperatorContext], tuple[Type, ...]]:
+def _types(states: int, use: OperatorContext) -> tuple[Type, ...]:
     """Parameter, gradient and state must be of one type, the rest scalars; outputs: the new parameter and state."""
-
-    def infer(use: OperatorContext) -> tuple[Type, ...]:
-        first = use.type(0)
-        use.check_dtype(first.dtype, FLOATS)
-        for index in range(1, len(use.types)):
-            use.expect(index, first if index < 2 + states else use.like(()))
-        return (first,) * (1 + states)
-
-    return infer
+    first = use.type(0)
+    use.check_dtype(first.dtype, FLOATS)
+    for index in range(1, len(use.types)):
+        use.expect(index, first if index < 2 + states else use.like(()))
+    return (first,) * (1 + states)
 
 
 def _blocks(n: KernelContext, inputs: int) -> tuple[list[Step], list[list[Array]]]:
@@ -166,7 +161,7 @@ register(
     Operator(
         "Momentum",
         ("weight", "gradient", "velocity", "rate"),
-        _types(1),
+        partial(_types, 1),
         _momentum,
         None,
         {"momentum": Attr(float, 0.9), "nesterov": Attr(int, 0)},
@@ -180,7 +175,7 @@ register(
     Operator(
         "RMSProp",
         ("weight", "gradient", "square", "rate"),
-        _types(1),
+        partial(_types, 1),
         _rmsprop,
         None,
         {"alpha": Attr(float, 0.99), "epsilon": Attr(float, 1e-8)},
@@ -194,7 +189,7 @@ register(
     Operator(
         "Adam",
         ("weight", "gradient", "first", "second", "rate", "epsilon", "keep?"),
-        _types(2),
+        partial(_types, 2),
         _adam,
         None,
         {"beta1": Attr(float, 0.9), "beta2": Attr(float, 0.999)},
