@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from portable_nn.adversarial.methods.steps import MethodState, StepContext, StepFunction
+from portable_nn.adversarial.methods.steps import MethodState, StepContext
 
 Scaled: TypeAlias = Callable[[StepContext, Any, MethodState], tuple[Any, MethodState]]
 """From F and the running moments: the preconditioned direction, and the new moments."""
@@ -27,51 +27,35 @@ def rmsprop(context: StepContext, field: Any, kept: MethodState) -> tuple[Any, M
     return field / (context.oracle.root(second) + context.options["epsilon"]), (kept[0], second)
 
 
-def simultaneous(scaled: Scaled) -> StepFunction:
+def simultaneous(scaled: Scaled, context: StepContext, state: MethodState) -> MethodState:
     """Both players at once."""
-
-    def step(context: StepContext, state: MethodState) -> MethodState:
-        z, *kept = state
-        direction, after = scaled(context, context.oracle.field(z), tuple(kept))
-        return (z - context.rate * direction, *after)
-
-    return step
+    z, *kept = state
+    direction, after = scaled(context, context.oracle.field(z), tuple(kept))
+    return (z - context.rate * direction, *after)
 
 
-def alternating(scaled: Scaled) -> StepFunction:
+def alternating(scaled: Scaled, context: StepContext, state: MethodState) -> MethodState:
     """x first, then y with the new x; each player's moments see its own gradients only."""
-
-    def step(context: StepContext, state: MethodState) -> MethodState:
-        (z, *kept), oracle = state, context.oracle
-        first, one = scaled(context, oracle.field(z, 0.5), tuple(kept))
-        half = oracle.join(z - context.rate * first, z)
-        second, other = scaled(context, oracle.field(half, 0.5), tuple(kept))
-        means = (oracle.join(a, b) for a, b in zip(one, other, strict=True))
-        return (oracle.join(half, half - context.rate * second), *means)
-
-    return step
+    (z, *kept), oracle = state, context.oracle
+    first, one = scaled(context, oracle.field(z, 0.5), tuple(kept))
+    half = oracle.join(z - context.rate * first, z)
+    second, other = scaled(context, oracle.field(half, 0.5), tuple(kept))
+    means = (oracle.join(a, b) for a, b in zip(one, other, strict=True))
+    return (oracle.join(half, half - context.rate * second), *means)
 
 
-def optimistic(scaled: Scaled) -> StepFunction:
+def optimistic(scaled: Scaled, context: StepContext, state: MethodState) -> MethodState:
     """z - η(2d - the last d), where d is the direction: Daskalakis et al. 2018, arXiv 1711.00141, algorithm 1."""
-
-    def step(context: StepContext, state: MethodState) -> MethodState:
-        z, *kept, last = state
-        direction, after = scaled(context, context.oracle.field(z), tuple(kept))
-        return (z - context.rate * (direction * 2.0 - last), *after, direction)
-
-    return step
+    z, *kept, last = state
+    direction, after = scaled(context, context.oracle.field(z), tuple(kept))
+    return (z - context.rate * (direction * 2.0 - last), *after, direction)
 
 
-def extrapolating(scaled: Scaled) -> StepFunction:
+def extrapolating(scaled: Scaled, context: StepContext, state: MethodState) -> MethodState:
     """Extrapolation and update, both of which enter the moments: Gidel et al. 2019, arXiv 1802.10551, algorithm 4."""
-
-    def step(context: StepContext, state: MethodState) -> MethodState:
-        (z, *kept), clock = state, context.clock
-        context.clock = clock[:2]
-        direction, after = scaled(context, context.oracle.field(z), tuple(kept))
-        context.clock = clock[2:]
-        direction, after = scaled(context, context.oracle.field(z - context.rate * direction), after)
-        return (z - context.rate * direction, *after)
-
-    return step
+    (z, *kept), clock = state, context.clock
+    context.clock = clock[:2]
+    direction, after = scaled(context, context.oracle.field(z), tuple(kept))
+    context.clock = clock[2:]
+    direction, after = scaled(context, context.oracle.field(z - context.rate * direction), after)
+    return (z - context.rate * direction, *after)

@@ -126,16 +126,12 @@ def competitive(context: StepContext, state: MethodState) -> MethodState:
     return (z - oracle.solve(matrix, context.rate * oracle.field(z)),)
 
 
-def looking_ahead(times: float) -> StepFunction:
+def looking_ahead(times: float, context: StepContext, state: MethodState) -> MethodState:
     """z - η(F - times·J_off ηF)."""
-
-    def step(context: StepContext, state: MethodState) -> MethodState:
-        (z,), oracle = state, context.oracle
-        field = oracle.field(z)
-        answer = oracle.apply(oracle.coupling(oracle.jacobian(z)), context.rate * field)
-        return (z - context.rate * (field - answer * times),)
-
-    return step
+    (z,), oracle = state, context.oracle
+    field = oracle.field(z)
+    answer = oracle.apply(oracle.coupling(oracle.jacobian(z)), context.rate * field)
+    return (z - context.rate * (field - answer * times),)
 
 
 def consensus(context: StepContext, state: MethodState) -> MethodState:

@@ -9,6 +9,7 @@ the point; one that is not is followed for some more steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -126,20 +127,17 @@ def _near(run: Run, point: Array, vectors: Array, last: int) -> _Near | None:
     context = StepContext(Oracle(game), np.repeat(run.rates, game.players), (), run.options)
     centre = np.concatenate([row.begin(context, point)[place] for place in kept])
 
-    def stepping(first: int) -> Step:
-        def after(offsets: Array) -> Array:
-            vectors = [np.broadcast_to(vector, (len(offsets), size)) for vector in state]
-            for number, place in enumerate(kept):
-                vectors[place] = (centre + offsets)[:, number * size : (number + 1) * size]
-            found = row.advanced(context, tuple(vectors), period, first)
-            return np.asarray(np.concatenate([found[place] for place in kept], axis=-1) - centre)
-
-        return after
+    def stepping(first: int, offsets: Array) -> Array:
+        vectors = [np.broadcast_to(vector, (len(offsets), size)) for vector in state]
+        for number, place in enumerate(kept):
+            vectors[place] = (centre + offsets)[:, number * size : (number + 1) * size]
+        found = row.advanced(context, tuple(vectors), period, first)
+        return np.asarray(np.concatenate([found[place] for place in kept], axis=-1) - centre)
 
     begun = -(-last // period) * period
     state = row.advanced(context, tuple(vectors), begun - last, last)
     own = np.concatenate([state[place] for place in kept]) - centre
-    return _Near(operator, stepping(begun), stepping(FOREVER) if row.anchored else None, own)
+    return _Near(operator, partial(stepping, begun), partial(stepping, FOREVER) if row.anchored else None, own)
 
 
 def _contracts(near: _Near, smallest: float) -> bool:
