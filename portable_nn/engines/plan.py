@@ -159,7 +159,7 @@ class Plan:
         self.outputs = {name: self._apart(name) for name in wanted}
         moves = {name: value for name, value in self.updates.items() if self._arrays[value] is not parameters[name]}
         sources = {name: self._apart(value) for name, value in moves.items()}
-        self._steps.extend(_copy(parameters[name], source) for name, source in sources.items())
+        self._steps.extend(partial(np.copyto, parameters[name], source) for name, source in sources.items())
         if parts.deciding:
             self.outputs = dict(self._staying)
         self._run = tuple(self._steps)
@@ -276,7 +276,7 @@ class Plan:
         if not any(np.may_share_memory(array, self._parameters[updated]) for updated in self.updates):
             return array
         copy = self.allocate(f"{name}/before the updates", array.shape, array.dtype)
-        self._steps.append(_copy(copy, array))
+        self._steps.append(partial(np.copyto, copy, array))
         return copy
 
     def _bind(self, node: Node, place: int) -> None:
@@ -457,10 +457,3 @@ def _known(array: Array) -> Type:
         array.shape,
         (*numbers.ravel().tolist(),) if numbers.ndim < 2 and numbers.size <= LARGEST else None,
     )
-
-
-def _copy(target: Array, source: Array) -> Step:
-    def step() -> None:
-        np.copyto(target, source)
-
-    return step
