@@ -116,15 +116,11 @@ class Recorder:
         self.summary = ""
         self._runs: list[dict[str, Array]] = []
 
-    def watching(self, run: Run) -> Run:
-        """``run``, with its inputs and outputs kept."""
-
-        def watched(feeds: NamedArrays) -> NamedArrays:
-            outputs = run(feeds)
-            self._runs.append({name: np.array(array) for name, array in (*feeds.items(), *outputs.items())})
-            return outputs
-
-        return watched
+    def watched(self, run: Run, feeds: NamedArrays) -> NamedArrays:
+        """The outputs of ``run``; they are kept with its inputs."""
+        outputs = run(feeds)
+        self._runs.append({name: np.array(array) for name, array in (*feeds.items(), *outputs.items())})
+        return outputs
 
     def save(self, path: str | Path) -> None:
         """Write the runs, concatenated if the first axis of every array is that of the examples, else the first.

@@ -6,6 +6,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -157,7 +158,7 @@ def answers_of(
         options = dataclasses.replace(options, strict=True)
     names, named, runner = options.names, options.named, options.runner(model)
     if recorder:
-        watched = dataclasses.replace(runner.model, run=recorder.watching(runner.model.run))
+        watched = dataclasses.replace(runner.model, run=partial(recorder.watched, runner.model.run))
         runner = dataclasses.replace(runner, model=watched)
     if notes is not None:
         notes += [f"{runner.model.where} runs in {options.engine}", *runner.notes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -488,7 +489,7 @@ def test_what_is_recorded_is_written_in_the_same_bytes_and_numpy_reads_it(tmp_pa
 
 def test_several_runs_are_one_recording(tmp_path: Path) -> None:
     net, recorder = deep(), Recorder()
-    run = recorder.watching(lambda feeds: net.predict(dict(feeds)))
+    run = partial(recorder.watched, lambda feeds: net.predict(dict(feeds)))
     x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
     for start in (0, 3, 6):
         run({"x": x[start : start + 3]})
@@ -501,7 +502,7 @@ def test_several_runs_are_one_recording(tmp_path: Path) -> None:
 
 def test_runs_that_do_not_count_examples_are_recorded_once(tmp_path: Path) -> None:
     recorder = Recorder()
-    run = recorder.watching(lambda feeds: {"y": feeds["x"].sum()})
+    run = partial(recorder.watched, lambda feeds: {"y": feeds["x"].sum()})
     for value in (1.0, 2.0):
         run({"x": np.full((2, 2), value)})
     recorder.save(tmp_path / "io.npz")
