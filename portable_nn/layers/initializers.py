@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -47,16 +48,13 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * area, shape[0] * area
 
 
-def _normal(variance: Callable[[int, int], float]) -> Draw:
-    return lambda rng, shape: rng.normal(0.0, math.sqrt(variance(*fans(shape))), shape)
+def _normal(variance: Callable[[int, int], float], rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return rng.normal(0.0, math.sqrt(variance(*fans(shape))), shape)
 
 
-def _uniform(variance: Callable[[int, int], float]) -> Draw:
-    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        limit = math.sqrt(3 * variance(*fans(shape)))
-        return rng.uniform(-limit, limit, shape)
-
-    return draw
+def _uniform(variance: Callable[[int, int], float], rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    limit = math.sqrt(3 * variance(*fans(shape)))
+    return rng.uniform(-limit, limit, shape)
 
 
 _VARIANCES: Final[Mapping[str, Callable[[int, int], float]]] = {
@@ -68,11 +66,11 @@ _VARIANCES: Final[Mapping[str, Callable[[int, int], float]]] = {
 
 INITIALIZERS: Final[Mapping[str, Draw]] = {
     **{
-        f"{scheme}_{kind}": distribution(variance)
+        f"{scheme}_{kind}": partial(distribution, variance)
         for scheme, variance in _VARIANCES.items()
         for kind, distribution in (("normal", _normal), ("uniform", _uniform))
     },
-    "book": _normal(_VARIANCES["lecun"]),
+    "book": partial(_normal, _VARIANCES["lecun"]),
     "zeros": lambda rng, shape: np.zeros(shape),
     "ones": lambda rng, shape: np.ones(shape),
 }

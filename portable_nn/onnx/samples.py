@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -58,47 +59,36 @@ def meant(graph: Graph, parameters: NamedArrays, infos: Iterable[InputInfo]) -> 
         parameters: the values of its parameters.
         infos: descriptions of the inputs. A range that they state counts more than that of the first nodes.
     """
-    found = {name: Meant(_usual(each), is_stated=False) for name, each in ranges(graph, parameters).items()}
+    found = {name: Meant(partial(_usual, each), is_stated=False) for name, each in ranges(graph, parameters).items()}
     known = {value.name: value for value in graph.inputs}
     for info in infos:
         if info.name in known and info.columns and known[info.name].shape[1:] == (len(info.columns),):
-            found[info.name] = Meant(rows_of(info.columns), is_stated=True)
+            found[info.name] = Meant(partial(rows_of, info.columns), is_stated=True)
         elif info.name in known and info.range:
-            found[info.name] = Meant(_in_range(*map(np.asarray, info.range)), is_stated=True)
+            low, high = map(np.asarray, info.range)
+            found[info.name] = Meant(partial(_in_range, low, high), is_stated=True)
     return found
 
 
-def _in_range(low: Array, high: Array) -> Make:
+def _in_range(low: Array, high: Array, noise: Array, rng: np.random.Generator) -> Array:
     """Brings each example to the numbers from ``low`` to ``high``."""
-
-    def make(noise: Array, rng: np.random.Generator) -> Array:
-        axes = tuple(range(1, noise.ndim))
-        least, most = noise.min(axes, keepdims=True), noise.max(axes, keepdims=True)
-        wide = np.where(most > least, most - least, 1)
-        found: Array = low + (high - low) * np.where(most > least, (noise - least) / wide, rng.random(noise.shape))
-        return found
-
-    return make
+    axes = tuple(range(1, noise.ndim))
+    least, most = noise.min(axes, keepdims=True), noise.max(axes, keepdims=True)
+    wide = np.where(most > least, most - least, 1)
+    found: Array = low + (high - low) * np.where(most > least, (noise - least) / wide, rng.random(noise.shape))
+    return found
 
 
-def _usual(usual: Range) -> Make:
+def _usual(usual: Range, noise: Array, rng: np.random.Generator) -> Array:
     """Brings examples to a range, unless noise does not miss it by far."""
-    within = _in_range(usual.low, usual.high)
-
-    def make(noise: Array, rng: np.random.Generator) -> Array:
-        return within(noise, rng) if usual.fault(np.asarray(rng.standard_normal(noise.shape))) else noise
-
-    return make
+    fault = usual.fault(np.asarray(rng.standard_normal(noise.shape)))
+    return _in_range(usual.low, usual.high, noise, rng) if fault else noise
 
 
-def rows_of(columns: Sequence[Column]) -> Make:
+def rows_of(columns: Sequence[Column], noise: Array, rng: np.random.Generator) -> Array:
     """Makes rows: of numbers with the mean and the deviation of those in training, and of all kinds of categories."""
-
-    def make(noise: Array, rng: np.random.Generator) -> Array:
-        cells = [_cells(column, noise[:, place], rng) for place, column in enumerate(columns)]
-        return np.stack(cells, axis=1)
-
-    return make
+    cells = [_cells(column, noise[:, place], rng) for place, column in enumerate(columns)]
+    return np.stack(cells, axis=1)
 
 
 def _cells(column: Column, noise: Array, rng: np.random.Generator) -> Array:

@@ -167,17 +167,13 @@ def _of(name: str) -> Callable[..., Symbol]:
     return partial(emit, name)
 
 
-def _first_channels(name: str) -> Callable[..., Symbol]:
+def _first_channels(name: str, x: Symbol, *, channels_last: int = 0, **options: Any) -> Symbol:
     """A pool, whose channels may be the last axis."""
-
-    def pooled(x: Symbol, *, channels_last: int = 0, **options: Any) -> Symbol:
-        if not channels_last:
-            return emit(name, x, **options)
-        rank = len(x.shape)
-        y = emit(name, emit("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]), **options)
-        return emit("Transpose", y, perm=[0, *range(2, rank), 1])
-
-    return pooled
+    if not channels_last:
+        return emit(name, x, **options)
+    rank = len(x.shape)
+    y = emit(name, emit("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]), **options)
+    return emit("Transpose", y, perm=[0, *range(2, rank), 1])
 
 
 def _softmax(x: Symbol, *, axis: int = -1, opset: int) -> Symbol:
@@ -388,9 +384,9 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "MultiHeadAttention": multi_head_attention,
     "QGemm": _q_gemm,
     "QLinearAdd": _through(_of("Add"), 2),
-    "QLinearAveragePool": _through(_first_channels("AveragePool")),
+    "QLinearAveragePool": _through(partial(_first_channels, "AveragePool")),
     "QLinearConcat": _concatenated,
-    "QLinearGlobalAveragePool": _through(_first_channels("GlobalAveragePool")),
+    "QLinearGlobalAveragePool": _through(partial(_first_channels, "GlobalAveragePool")),
     "QLinearLeakyRelu": _through(_of("LeakyRelu")),
     "QLinearMul": _through(_of("Mul"), 2),
     "QLinearSigmoid": _through(_of("Sigmoid")),

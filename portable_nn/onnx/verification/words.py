@@ -65,7 +65,7 @@ def compare_words(
 
 def _rows(columns: Sequence[Column], rng: np.random.Generator) -> Array:
     """Rows that are drawn, and such that have each category, and one value that is missing or unknown."""
-    drawn = rows_of(columns)(rng.standard_normal((ROWS, len(columns))), rng)
+    drawn = rows_of(columns, rng.standard_normal((ROWS, len(columns))), rng)
     counts = np.array([len(column.categories) for column in columns])
     every = np.repeat(drawn[:1], max(counts, default=0), axis=0)
     places = np.arange(len(every))[:, np.newaxis] % np.maximum(counts, 1)
