@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from portable_nn.converters.array.elementwise import ROWS as FORMULAS
@@ -23,19 +24,19 @@ from portable_nn.operators.recurrent.uses import KINDS
 ROWS: Final[Mapping[str, Write]] = {
     "Gemm": products.gemm,
     "MatMul": products.matmul,
-    "Conv": windows.conv("conv"),
-    "ConvTranspose": windows.conv("conv_transpose"),
-    "MaxPool": windows.pool("max_pool"),
+    "Conv": partial(windows.conv, "conv"),
+    "ConvTranspose": partial(windows.conv, "conv_transpose"),
+    "MaxPool": partial(windows.pool, "max_pool"),
     "MaxUnpool": windows.unpool,
     "RoiAlign": windows.roi_align,
-    "AveragePool": windows.pool("average_pool"),
-    **{name: recurrent.recurrence_of(name.lower()) for name in KINDS},
+    "AveragePool": partial(windows.pool, "average_pool"),
+    **{name: partial(recurrent.recurrence_of, name.lower()) for name in KINDS},
     **dict.fromkeys(FORMULAS, elementwise.elements),
-    "Softmax": normalization.along("softmax"),
-    "LogSoftmax": normalization.along("log_softmax"),
+    "Softmax": partial(normalization.along, "softmax"),
+    "LogSoftmax": partial(normalization.along, "log_softmax"),
     "BatchNormalization": normalization.batch_norm,
-    "LayerNormalization": normalization.layer_norm("standardize"),
-    "RMSNormalization": normalization.layer_norm("root_mean_square"),
+    "LayerNormalization": partial(normalization.layer_norm, "standardize"),
+    "RMSNormalization": partial(normalization.layer_norm, "root_mean_square"),
     "GroupNormalization": normalization.group_norm,
     "InstanceNormalization": normalization.group_norm,
     "LRN": normalization.response_norm,
@@ -51,8 +52,8 @@ ROWS: Final[Mapping[str, Write]] = {
     "ReduceL2": reductions.reduced("0", "{0} + {1} * {1}", "sqrtf({0})"),
     "CumSum": reductions.cumulative,
     "TopK": reductions.top_k,
-    "ArgMax": reductions.arg("1.0f"),
-    "ArgMin": reductions.arg("-1.0f"),
+    "ArgMax": partial(reductions.arg, "1.0f"),
+    "ArgMin": partial(reductions.arg, "-1.0f"),
     "Dropout": layout.dropout,
     "Identity": layout.same,
     "Reshape": layout.same,

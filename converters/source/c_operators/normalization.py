@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from portable_nn.converters.source.c_operators.use import CUse, Write, known_size, literal
+from portable_nn.converters.source.c_operators.use import CUse, known_size, literal
 from portable_nn.core.dims import product
 
 
-def along(kernel: str) -> Write:
+def along(kernel: str, use: CUse) -> None:
     """A function of (outer, size, inner)."""
-
-    def write(use: CUse) -> None:
-        use.call(kernel, use.x[0], use.y[0], *use.around(use.attribute_axis()))
-
-    return write
+    use.call(kernel, use.x[0], use.y[0], *use.around(use.attribute_axis()))
 
 
 def batch_norm(use: CUse) -> None:
@@ -24,18 +20,14 @@ def batch_norm(use: CUse) -> None:
     use.call("batch_norm", *use.x, use.y[0], *use.around(1), literal(use.float("epsilon"), use.float_type()))
 
 
-def layer_norm(kernel: str) -> Write:
+def layer_norm(kernel: str, use: CUse) -> None:
     """A function of rows, then scale and bias."""
-
-    def write(use: CUse) -> None:
-        if use.output_count > 1:
-            use.refuse("its mean and deviation are not written as outputs")
-        shape, axis = use.type().shape, use.attribute_axis()
-        epsilon = literal(use.float("epsilon"), use.float_type())
-        use.call(kernel, use.x[0], use.y[0], use.count(shape[:axis]), use.count(shape[axis:]), epsilon)
-        _scale(use, use.has(2))
-
-    return write
+    if use.output_count > 1:
+        use.refuse("its mean and deviation are not written as outputs")
+    shape, axis = use.type().shape, use.attribute_axis()
+    epsilon = literal(use.float("epsilon"), use.float_type())
+    use.call(kernel, use.x[0], use.y[0], use.count(shape[:axis]), use.count(shape[axis:]), epsilon)
+    _scale(use, use.has(2))
 
 
 def _scale(use: CUse, biased: bool) -> None:

@@ -31,15 +31,11 @@ def reduced(start: str, step: str, end: str = "{0}") -> Write:
     return write
 
 
-def arg(sign: str) -> Write:
+def arg(sign: str, use: CUse) -> None:
     """The place of the largest number, or of the smallest by its sign."""
-
-    def write(use: CUse) -> None:
-        if use.int("select_last_index"):
-            use.refuse("select_last_index")
-        use.call("argmax", use.x[0], use.y[0], *use.around(use.attribute_axis()), in_type(sign, use.float_type()))
-
-    return write
+    if use.int("select_last_index"):
+        use.refuse("select_last_index")
+    use.call("argmax", use.x[0], use.y[0], *use.around(use.attribute_axis()), in_type(sign, use.float_type()))
 
 
 def cumulative(use: CUse) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from portable_nn.converters.array.windows import kernel_of
 from portable_nn.converters.source.c_kernels import name_of
-from portable_nn.converters.source.c_operators.use import CUse, Write, loops
+from portable_nn.converters.source.c_operators.use import CUse, loops
 from portable_nn.core.errors import RefusalError
 from portable_nn.core.graph import Dim, Shape
 from portable_nn.operators.spatial.convolution import transpose_windows
@@ -58,42 +58,34 @@ def _window_numbers(found: Sequence[Any]) -> list[int]:
     ]
 
 
-def conv(kernel: str) -> Write:
+def conv(kernel: str, use: CUse) -> None:
     """A call for each example."""
-
-    def write(use: CUse) -> None:
-        x, y = use.type().shape, use.results[0].shape
-        found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, kernel_of(use))
-        numbers = [use.count([x[1]]), *map(use.size, _space(x)), use.count([y[1]]), *map(use.size, _space(y))]
-        bias = use.x[2] if use.has(2) else "0"
-        pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
-        _each_example(use, kernel, pointers, [*numbers, *_window_numbers(found), use.int("group")])
-
-    return write
+    x, y = use.type().shape, use.results[0].shape
+    found = transpose_windows(use) if kernel == "conv_transpose" else _windows_of(use, kernel_of(use))
+    numbers = [use.count([x[1]]), *map(use.size, _space(x)), use.count([y[1]]), *map(use.size, _space(y))]
+    bias = use.x[2] if use.has(2) else "0"
+    pointers = [(use.x[0], use.count(x[1:])), (use.x[1], ""), (bias, ""), (use.y[0], use.count(y[1:]))]
+    _each_example(use, kernel, pointers, [*numbers, *_window_numbers(found), use.int("group")])
 
 
-def pool(kernel: str) -> Write:
+def pool(kernel: str, use: CUse) -> None:
     """A call for each example."""
-
-    def write(use: CUse) -> None:
-        if use.output_count > 1 and use.int("storage_order"):
-            use.refuse("where the largest numbers stand, counted by columns, is not written")
-        x, y = use.type().shape, use.results[0].shape
-        found = _windows_of(use, kernel_of(use))
-        numbers: list[object] = [use.count([x[1]]), *map(use.size, _space(x)), *map(use.size, _space(y))]
-        numbers += _window_numbers(found)
-        if kernel == "average_pool":
-            own = plain_windows(use, kernel_of(use)) if use.attributes.get("ceil_mode") else found
-            counted = [(w.pads if use.int("count_include_pad") else (0, 0)) for w in own]
-            numbers += [each for pair in [(0, 0)] * (3 - len(counted)) + counted for each in pair]
-        pointers = [(use.x[0], use.count(x[1:])), (use.y[0], use.count(y[1:]))]
-        if kernel == "max_pool":
-            places = use.y[1] if use.output_count > 1 else ""
-            pointers.append((places, use.count(y[1:])) if places else ("0", ""))
-            numbers.insert(0, f"(int64_t)n * {use.count(x[1:])}" if places and use.count(x[:1]) != "1" else "0")
-        _each_example(use, kernel, pointers, numbers)
-
-    return write
+    if use.output_count > 1 and use.int("storage_order"):
+        use.refuse("where the largest numbers stand, counted by columns, is not written")
+    x, y = use.type().shape, use.results[0].shape
+    found = _windows_of(use, kernel_of(use))
+    numbers: list[object] = [use.count([x[1]]), *map(use.size, _space(x)), *map(use.size, _space(y))]
+    numbers += _window_numbers(found)
+    if kernel == "average_pool":
+        own = plain_windows(use, kernel_of(use)) if use.attributes.get("ceil_mode") else found
+        counted = [(w.pads if use.int("count_include_pad") else (0, 0)) for w in own]
+        numbers += [each for pair in [(0, 0)] * (3 - len(counted)) + counted for each in pair]
+    pointers = [(use.x[0], use.count(x[1:])), (use.y[0], use.count(y[1:]))]
+    if kernel == "max_pool":
+        places = use.y[1] if use.output_count > 1 else ""
+        pointers.append((places, use.count(y[1:])) if places else ("0", ""))
+        numbers.insert(0, f"(int64_t)n * {use.count(x[1:])}" if places and use.count(x[:1]) != "1" else "0")
+    _each_example(use, kernel, pointers, numbers)
 
 
 def unpool(use: CUse) -> None:
