@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from portable_nn.converters.array.use import ArrayUse, Row, number
@@ -11,14 +12,11 @@ from portable_nn.operators import ONNX_DTYPES
 from portable_nn.operators.narrow import NARROW
 
 
-def _folded(function: str) -> Callable[[ArrayUse], str]:
-    def write(use: ArrayUse) -> str:
-        text, *rest = use.all
-        for each in rest:
-            text = f"{function}({text}, {each})"
-        return text
-
-    return write
+def _folded(function: str, use: ArrayUse) -> str:
+    text, *rest = use.all
+    for each in rest:
+        text = f"{function}({text}, {each})"
+    return text
 
 
 def _mean(use: ArrayUse) -> str:
@@ -114,8 +112,8 @@ ROWS: Final[Mapping[str, Row]] = {
     "Mod": Row(lambda u: f"np.{'fmod' if u.int('fmod') else 'mod'}({u.x(0)}, {u.x(1)})", "the remainder"),
     "Sum": Row(lambda u: " + ".join(u.all), "the sum"),
     "Mean": Row(_mean, "the mean of all of them"),
-    "Max": Row(_folded("np.maximum"), "the larger number"),
-    "Min": Row(_folded("np.minimum"), "the smaller number"),
+    "Max": Row(partial(_folded, "np.maximum"), "the larger number"),
+    "Min": Row(partial(_folded, "np.minimum"), "the smaller number"),
     "Equal": Row("{0} == {1}", "which are equal"),
     "Greater": Row("{0} > {1}", "which are larger"),
     "GreaterOrEqual": Row("{0} >= {1}", "which are larger or equal"),

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.converters.array.elementwise import numpy_type
-from portable_nn.converters.array.use import ArrayUse, Row, array, first_of, number
+from portable_nn.converters.array.use import ArrayUse, Row, array, number
 from portable_nn.core.graph import Tensor
 from portable_nn.operators import OperatorContext
 
@@ -66,7 +66,7 @@ def constant_of(use: OperatorContext) -> Tensor:
 
 def _different(use: ArrayUse) -> str:
     axis = use.attribute_axis() if "axis" in use.attributes else None
-    return f"different({use.x()}, {axis}, {bool(use.int('sorted'))})"
+    return use.several(f"different({use.x()}, {axis}, {bool(use.int('sorted'))})")
 
 
 def _without_overlaps(use: ArrayUse) -> str:
@@ -85,7 +85,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "TensorScatter": Row("put_steps({0}, {1}, {2}, {axis}, {mode})", "further steps are put into a cache"),
     "ReverseSequence": Row(_reverse, "each sequence in reverse order"),
     "NonZero": Row("np.array(np.nonzero({0}), np.int64)", "where it is not 0"),
-    "Unique": Row(first_of(_different), "what is different"),
+    "Unique": Row(_different, "what is different"),
     "NonMaxSuppression": Row(_without_overlaps, "of boxes that overlap, the best"),
     "Range": Row(_range, "numbers that count up"),
     "ConstantOfShape": Row(_constant_of_shape, "one number everywhere"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from portable_nn.converters.array.use import ArrayUse, Row, first_of, number, tuple_of
+from portable_nn.converters.array.use import ArrayUse, Row, number, tuple_of
 
 
 def _batch_norm(use: ArrayUse) -> str:
@@ -56,5 +56,5 @@ ROWS: Final[Mapping[str, Row]] = {
     "LpNormalization": Row(_lp_norm, "divided by its length"),
     "Dropout": Row(_dropout, "nothing: it drops numbers in training only"),
     "NegativeLogLikelihoodLoss": Row(f"negative_log_likelihood{_LOSS}", "how unlikely the labels are"),
-    "SoftmaxCrossEntropyLoss": Row(first_of(lambda u: u.text(f"cross_entropy{_LOSS}")), "how unlikely the labels are"),
+    "SoftmaxCrossEntropyLoss": Row(lambda u: u.several(u.text(f"cross_entropy{_LOSS}")), "how unlikely the labels are"),
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from portable_nn.converters.array import elementwise
-from portable_nn.converters.array.use import ArrayUse, Row, first_of, number
+from portable_nn.converters.array.use import ArrayUse, Row, number
 from portable_nn.operators.recurrent.functions import Function
 from portable_nn.operators.recurrent.uses import recurrence
 
@@ -32,28 +33,25 @@ def _cell_functions(functions: Sequence[Function], clip: float | None) -> list[s
     return [_cell_function(each, clip if place < 2 else None) for place, each in enumerate(functions)]
 
 
-def _recurrent(name: str) -> Callable[[ArrayUse], str]:
-    def write(use: ArrayUse) -> str:
-        found = recurrence(use)
+def _recurrent(name: str, use: ArrayUse) -> str:
+    found = recurrence(use)
 
-        def turned(index: int) -> str:
-            return f"{use.x(index)}.swapaxes(0, 1)" if found.batch_first else use.x(index)
+    def turned(index: int) -> str:
+        return f"{use.x(index)}.swapaxes(0, 1)" if found.batch_first else use.x(index)
 
-        arguments = [turned(0), use.x(1), use.x(2), use.optional(3)]
-        arguments += [f"{'hc'[i - 5]}={turned(i)}" for i in range(5, 5 + found.kind.states) if use.has(i)]
-        if use.string("direction") != "forward":
-            arguments.append(f'direction="{use.string("direction")}"')
-        if use.has(4):
-            arguments.append(f"lengths={use.x(4)}")
-        functions = [_cell_functions(each, found.clip) for each in found.functions]
-        if any(each != _OWN[name] for each in functions):
-            lists = [f"[{', '.join(each)}]" for each in functions]
-            arguments.append(f"functions=[{', '.join(lists)}]")
-        arguments += _further(use, name)
-        text = f"{name}({', '.join(arguments)})"
-        return f"batch_first({text})" if found.batch_first else text
-
-    return write
+    arguments = [turned(0), use.x(1), use.x(2), use.optional(3)]
+    arguments += [f"{'hc'[i - 5]}={turned(i)}" for i in range(5, 5 + found.kind.states) if use.has(i)]
+    if use.string("direction") != "forward":
+        arguments.append(f'direction="{use.string("direction")}"')
+    if use.has(4):
+        arguments.append(f"lengths={use.x(4)}")
+    functions = [_cell_functions(each, found.clip) for each in found.functions]
+    if any(each != _OWN[name] for each in functions):
+        lists = [f"[{', '.join(each)}]" for each in functions]
+        arguments.append(f"functions=[{', '.join(lists)}]")
+    arguments += _further(use, name)
+    text = f"{name}({', '.join(arguments)})"
+    return use.several(f"batch_first({text})" if found.batch_first else text)
 
 
 def _further(use: ArrayUse, name: str) -> list[str]:
@@ -64,13 +62,10 @@ def _further(use: ArrayUse, name: str) -> list[str]:
     return [*found, "coupled=True"] if name == "lstm" and use.int("input_forget") else found
 
 
-def _steps_words(what: str) -> Callable[[ArrayUse], str]:
-    def words(use: ArrayUse) -> str:
-        found = recurrence(use)
-        one = "from the last step to the first" if found.reversed[0] else "from the first step to the last"
-        return f"{what} {one if found.directions == 1 else 'in both directions'}, {found.hidden} numbers of memory"
-
-    return words
+def _steps_words(what: str, use: ArrayUse) -> str:
+    found = recurrence(use)
+    one = "from the last step to the first" if found.reversed[0] else "from the first step to the last"
+    return f"{what} {one if found.directions == 1 else 'in both directions'}, {found.hidden} numbers of memory"
 
 
 def _attention(use: ArrayUse) -> str:
@@ -96,8 +91,8 @@ def _attention(use: ArrayUse) -> str:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "RNN": Row(first_of(_recurrent("rnn")), _steps_words("a recurrence")),
-    "GRU": Row(first_of(_recurrent("gru")), _steps_words("a gated recurrence")),
-    "LSTM": Row(first_of(_recurrent("lstm")), _steps_words("a recurrence with a memory")),
+    "RNN": Row(partial(_recurrent, "rnn"), partial(_steps_words, "a recurrence")),
+    "GRU": Row(partial(_recurrent, "gru"), partial(_steps_words, "a gated recurrence")),
+    "LSTM": Row(partial(_recurrent, "lstm"), partial(_steps_words, "a recurrence with a memory")),
     "Attention": Row(_attention, "each position looks at others"),
 }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from portable_nn.converters.array.elementwise import numpy_type
-from portable_nn.converters.array.use import ArrayUse, Row, first_of
+from portable_nn.converters.array.use import ArrayUse, Row
 from portable_nn.operators import FLOATS
 from portable_nn.operators.reduction.reduce import reduced_axes
 
@@ -20,41 +21,35 @@ def _axes(use: ArrayUse) -> tuple[int, ...] | str:
     return use.counted(1) if use.has(1) and not use.knows(1) and use.type(1).shape != (0,) else reduced_axes(use)
 
 
-def _reduced(write: str, alone: str = "") -> Callable[[ArrayUse], str]:
+def _reduced(write: str, alone: str, use: ArrayUse) -> str:
     """``{how}`` is the axis and keepdims; ``alone`` what one element becomes, if that is no part of ``write``."""
-
-    def make(use: ArrayUse) -> str:
-        axes, dtype = _axes(use), use.type().dtype
-        how = f"axis={axes[0] if len(axes) == 1 else axes}{', keepdims=True' if use.int('keepdims') else ''}"
-        text = (write if axes else alone or _ALONG.sub("", write)).format(x=use.x(), how=how)
-        return text if dtype in FLOATS or text == use.x() else f"{text}.astype(np.{numpy_type(dtype)})"
-
-    return make
+    axes, dtype = _axes(use), use.type().dtype
+    how = f"axis={axes[0] if len(axes) == 1 else axes}{', keepdims=True' if use.int('keepdims') else ''}"
+    text = (write if axes else alone or _ALONG.sub("", write)).format(x=use.x(), how=how)
+    return text if dtype in FLOATS or text == use.x() else f"{text}.astype(np.{numpy_type(dtype)})"
 
 
-def _along_words(what: str) -> Callable[[ArrayUse], str]:
-    def words(use: ArrayUse) -> str:
-        axes = _axes(use)
-        named = "that are computed" if isinstance(axes, str) else ", ".join(map(str, axes)) or "none"
-        return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {named}"
-
-    return words
+def _along_words(what: str, use: ArrayUse) -> str:
+    axes = _axes(use)
+    named = "that are computed" if isinstance(axes, str) else ", ".join(map(str, axes)) or "none"
+    return f"{what} along {'axis' if len(axes) == 1 else 'axes'} {named}"
 
 
-def _place(name: str) -> Callable[[ArrayUse], str]:
-    def make(use: ArrayUse) -> str:
-        x, axis = use.x(), use.attribute_axis()
-        keep = ", keepdims=True" if use.int("keepdims") else ""
-        if use.int("select_last_index"):
-            return f"{x}.shape[{axis}] - 1 - np.flip({x}, ({axis},)).{name}(axis={axis}{keep})"
-        return f"{x}.{name}(axis={axis}{keep})"
+def _row(what: str, write: str, alone: str = "") -> Row:
+    return Row(partial(_reduced, write, alone), partial(_along_words, what))
 
-    return make
+
+def _place(name: str, use: ArrayUse) -> str:
+    x, axis = use.x(), use.attribute_axis()
+    keep = ", keepdims=True" if use.int("keepdims") else ""
+    if use.int("select_last_index"):
+        return f"{x}.shape[{axis}] - 1 - np.flip({x}, ({axis},)).{name}(axis={axis}{keep})"
+    return f"{x}.{name}(axis={axis}{keep})"
 
 
 def _top_k(use: ArrayUse) -> str:
     [k] = use.whole(1) if use.knows(1) else [f"int({use.x(1)}[0])"]
-    return f"top_k({use.x()}, {k}, {use.attribute_axis()}, {bool(use.int('largest'))})"
+    return use.several(f"top_k({use.x()}, {k}, {use.attribute_axis()}, {bool(use.int('largest'))})")
 
 
 def _cumulative(use: ArrayUse) -> str:
@@ -65,18 +60,18 @@ def _cumulative(use: ArrayUse) -> str:
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "ReduceSum": Row(_reduced("{x}.sum({how})"), _along_words("the sum")),
-    "ReduceMean": Row(_reduced("{x}.mean({how})"), _along_words("the mean")),
-    "ReduceProd": Row(_reduced("{x}.prod({how})"), _along_words("the product")),
-    "ReduceMax": Row(_reduced("{x}.max({how})"), _along_words("the largest")),
-    "ReduceMin": Row(_reduced("{x}.min({how})"), _along_words("the smallest")),
-    "ReduceSumSquare": Row(_reduced("({x} * {x}).sum({how})"), _along_words("the sum of squares")),
-    "ReduceL1": Row(_reduced("np.abs({x}).sum({how})"), _along_words("the sum of magnitudes")),
-    "ReduceL2": Row(_reduced("length({x}, {how})", "np.abs({x})"), _along_words("the length")),
-    "ReduceLogSum": Row(_reduced("np.log({x}.sum({how}))"), _along_words("the logarithm of the sum")),
-    "ReduceLogSumExp": Row(_reduced("log_sum_exp({x}, {how})", "{x}"), _along_words("the logarithm of the sum of exp")),
-    "ArgMax": Row(_place("argmax"), "where the largest number stands"),
-    "ArgMin": Row(_place("argmin"), "where the smallest number stands"),
-    "TopK": Row(first_of(_top_k), "the largest or smallest numbers, and where they stand"),
+    "ReduceSum": _row("the sum", "{x}.sum({how})"),
+    "ReduceMean": _row("the mean", "{x}.mean({how})"),
+    "ReduceProd": _row("the product", "{x}.prod({how})"),
+    "ReduceMax": _row("the largest", "{x}.max({how})"),
+    "ReduceMin": _row("the smallest", "{x}.min({how})"),
+    "ReduceSumSquare": _row("the sum of squares", "({x} * {x}).sum({how})"),
+    "ReduceL1": _row("the sum of magnitudes", "np.abs({x}).sum({how})"),
+    "ReduceL2": _row("the length", "length({x}, {how})", "np.abs({x})"),
+    "ReduceLogSum": _row("the logarithm of the sum", "np.log({x}.sum({how}))"),
+    "ReduceLogSumExp": _row("the logarithm of the sum of exp", "log_sum_exp({x}, {how})", "{x}"),
+    "ArgMax": Row(partial(_place, "argmax"), "where the largest number stands"),
+    "ArgMin": Row(partial(_place, "argmin"), "where the smallest number stands"),
+    "TopK": Row(_top_k, "the largest or smallest numbers, and where they stand"),
     "CumSum": Row(_cumulative, "the sum of everything before"),
 }

@@ -72,6 +72,12 @@ class ArrayUse(OperatorContext):
         inputs = [*self._inputs, *[None] * len(self.operator.inputs)]
         return template.format(*inputs, all=", ".join(filter(None, self._inputs)), **texts)
 
+    def several(self, text: str) -> str:
+        """An expression of several results, of which the node may have the first alone, or the first ones."""
+        if self.output_count == 1:
+            return f"{text}[0]"
+        return text if self.output_count == len(self.operator.outputs) else f"{text}[:{self.output_count}]"
+
     def _known(self, index: int, allowed: Collection[str], why: str) -> tuple[Any, ...]:
         try:
             return super()._known(index, allowed, why)
@@ -177,15 +183,3 @@ def array(values: Any, dtype: str) -> str:
 def _shortest(found: Any) -> Any:
     """Nested lists of float32 as the shortest decimals that mean them."""
     return float(str(found)) if found.ndim == 0 else [_shortest(each) for each in found]
-
-
-def first_of(write: Callable[[ArrayUse], str]) -> Callable[[ArrayUse], str]:
-    """An expression of several results, of which a node may have the first alone, or the first ones."""
-
-    def made(use: ArrayUse) -> str:
-        text = write(use)
-        if use.output_count == 1:
-            return f"{text}[0]"
-        return text if use.output_count == len(use.operator.outputs) else f"{text}[:{use.output_count}]"
-
-    return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from portable_nn.converters.array.use import ArrayUse, Row, number, tuple_of
@@ -57,18 +58,15 @@ def _conv_transpose(use: ArrayUse) -> str:
     return f"conv_transpose({', '.join([use.x(), use.x(1), use.optional(2), *options])})"
 
 
-def _pool(name: str) -> Callable[[ArrayUse], str]:
-    def write(use: ArrayUse) -> str:
-        options = [use.x(), tuple_of(kernel_of(use)), *_window(use)]
-        if name == "lp_pool":
-            options.append(str(use.int("p")))
-        if name == "average_pool":
-            options.append(_counted(use, options[-1]))
-        if use.output_count > 1:
-            return f"max_pool_with_places({', '.join([*options, str(bool(use.int('storage_order')))])})"
-        return f"{name}({', '.join(options)})"
-
-    return write
+def _pool(name: str, use: ArrayUse) -> str:
+    options = [use.x(), tuple_of(kernel_of(use)), *_window(use)]
+    if name == "lp_pool":
+        options.append(str(use.int("p")))
+    if name == "average_pool":
+        options.append(_counted(use, options[-1]))
+    if use.output_count > 1:
+        return f"max_pool_with_places({', '.join([*options, str(bool(use.int('storage_order')))])})"
+    return f"{name}({', '.join(options)})"
 
 
 def _counted(use: ArrayUse, pads: str) -> str:
@@ -83,8 +81,8 @@ def _counted(use: ArrayUse, pads: str) -> str:
     return str([w.pads for w in windows(use, kernel, sizes)])
 
 
-def _pool_words(what: str) -> Callable[[ArrayUse], str]:
-    return lambda use: f"{what} of each window of {'x'.join(map(str, kernel_of(use)))}"
+def _pool_words(what: str, use: ArrayUse) -> str:
+    return f"{what} of each window of {'x'.join(map(str, kernel_of(use)))}"
 
 
 def _global_pool(write: str) -> Callable[[ArrayUse], str]:
@@ -154,11 +152,11 @@ def _resized(use: ArrayUse, text: str, axis: int, side: tuple[Dim, Dim, float | 
 ROWS: Final[Mapping[str, Row]] = {
     "Conv": Row(_conv, _conv_words),
     "ConvTranspose": Row(_conv_transpose, "each number spreads over a window of the result"),
-    "MaxPool": Row(_pool("max_pool"), _pool_words("the largest number")),
+    "MaxPool": Row(partial(_pool, "max_pool"), partial(_pool_words, "the largest number")),
     "MaxUnpool": Row(_unwritten, "each number where it stood before a pool"),
     "RoiAlign": Row(_unwritten, "rectangles of images as grids of cells"),
-    "AveragePool": Row(_pool("average_pool"), _pool_words("the mean")),
-    "LpPool": Row(_pool("lp_pool"), _pool_words("the norm")),
+    "AveragePool": Row(partial(_pool, "average_pool"), partial(_pool_words, "the mean")),
+    "LpPool": Row(partial(_pool, "lp_pool"), partial(_pool_words, "the norm")),
     "GlobalAveragePool": Row(_global_pool("{x}.mean(axis={axes}, keepdims=True)"), "the mean of each channel"),
     "GlobalMaxPool": Row(_global_pool("{x}.max(axis={axes}, keepdims=True)"), "the largest number of each channel"),
     "GlobalLpPool": Row(
