@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -245,7 +246,7 @@ def _read(
             with hinted(found.config):
                 tolerance = Tolerance(atol, rtol)
                 proof = compare_sides(
-                    network, run_model(side, network), "Keras's model", tolerance=tolerance, seed=seed
+                    network, partial(run_model, side, network), "Keras's model", tolerance=tolerance, seed=seed
                 )
         if prove_training:
             if not installed():

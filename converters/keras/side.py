@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from portable_nn.converters.conversion import Side
 from portable_nn.converters.keras.installed import keras, quiet
 from portable_nn.converters.keras.spec import config_of
 from portable_nn.converters.keras.structures import parts
@@ -16,25 +15,21 @@ from portable_nn.core.tensors import NamedArrays
 from portable_nn.network import Network
 
 
-def run_model(model: Any, network: Network) -> Side:
-    """Runs a Keras model on arrays by the network's input names."""
-
-    def run(feeds: NamedArrays) -> Mapping[str, Any]:
-        with quiet():
-            try:
-                found = model(given(model, feeds), training=False)
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                lines = [line.strip() for line in str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
-                raise VerificationError(
-                    f"Keras cannot run the model with {keras().backend.backend()}, so that nothing is compared: "
-                    f"{' '.join(filter(None, lines[:3]))} (verify=False takes it over all the same)"
-                ) from error
-            if isinstance(found, Mapping) and set(found) == set(network.graph.outputs):
-                found = [found[name] for name in network.graph.outputs]
-            outputs = [keras().ops.convert_to_numpy(each) for each in _flat(found)]
-        return dict(zip(network.graph.outputs, outputs, strict=True))
-
-    return run
+def run_model(model: Any, network: Network, feeds: NamedArrays) -> Mapping[str, Any]:
+    """The outputs of a Keras model for arrays by the network's input names."""
+    with quiet():
+        try:
+            found = model(given(model, feeds), training=False)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            lines = [line.strip() for line in str(error).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()]
+            raise VerificationError(
+                f"Keras cannot run the model with {keras().backend.backend()}, so that nothing is compared: "
+                f"{' '.join(filter(None, lines[:3]))} (verify=False takes it over all the same)"
+            ) from error
+        if isinstance(found, Mapping) and set(found) == set(network.graph.outputs):
+            found = [found[name] for name in network.graph.outputs]
+        outputs = [keras().ops.convert_to_numpy(each) for each in _flat(found)]
+    return dict(zip(network.graph.outputs, outputs, strict=True))
 
 
 def given(model: Any, feeds: NamedArrays) -> Any:

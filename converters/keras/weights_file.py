@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -186,23 +187,19 @@ def _arrays(spec: Spec, *places: str) -> list[Array]:
     return [spec.weights.take(where, index) for index in range(spec.weights.count(where))]
 
 
-def _plain(row: Row) -> Callable[[Spec, _Layer], dict[str, Array]]:
+def _plain(row: Row, spec: Spec, layer: _Layer) -> dict[str, Array]:
     """The weights of a layer whose axes alone are in another order; those that are frozen may be missing."""
-
-    def read(spec: Spec, layer: _Layer) -> dict[str, Array]:
-        if row.operators and layer.operators.isdisjoint(row.operators):
-            raise RefusalError("another operator")
-        made, by_place = dict[str, Array](), dict[str, list[str]]()
-        for role in filter(layer.shapes.__contains__, row.weights):
-            by_place.setdefault(row.place(role), []).append(role)
-        for place, roles in by_place.items():
-            found = _arrays(spec, *([place] if place else [])) or _arrays(spec, f"_{place}")
-            if len(found) < len(roles):
-                roles = [role for role in roles if role not in layer.frozen or role.startswith("running")]
-            made |= {role: row.weights[role](array) for role, array in zip(roles, found, strict=True)}
-        return made
-
-    return read
+    if row.operators and layer.operators.isdisjoint(row.operators):
+        raise RefusalError("another operator")
+    made, by_place = dict[str, Array](), dict[str, list[str]]()
+    for role in filter(layer.shapes.__contains__, row.weights):
+        by_place.setdefault(row.place(role), []).append(role)
+    for place, roles in by_place.items():
+        found = _arrays(spec, *([place] if place else [])) or _arrays(spec, f"_{place}")
+        if len(found) < len(roles):
+            roles = [role for role in roles if role not in layer.frozen or role.startswith("running")]
+        made |= {role: row.weights[role](array) for role, array in zip(roles, found, strict=True)}
+    return made
 
 
 def _statistics(spec: Spec, layer: _Layer) -> dict[str, Array]:
@@ -274,7 +271,7 @@ def _bidirectional(spec: Spec, layer: _Layer) -> dict[str, Array]:
 
 
 LAYERS: Final[Mapping[str, Callable[[Spec, _Layer], dict[str, Array]]]] = {
-    **{snake_case(row.keras.format(axes)): _plain(row) for row in ROWS for axes in (1, 2, 3)},
+    **{snake_case(row.keras.format(axes)): partial(_plain, row) for row in ROWS for axes in (1, 2, 3)},
     **dict.fromkeys(_CELLS, _recurrent),
     "bidirectional": _bidirectional,
     "normalization": _statistics,
@@ -346,7 +343,7 @@ def read_keras_weights(
     before = {name: array.copy() for name, array in into.parameters.items()}
     into.load_weights({name: found.parameters[other] for name, other in zip(names, others, strict=True)})
     try:
-        side, tolerance = run_model(model, into), Tolerance(atol, rtol)
+        side, tolerance = partial(run_model, model, into), Tolerance(atol, rtol)
         proof = compare_sides(into, side, "Keras's model", tolerance=tolerance, seed=seed) if verify else Proof()
     except BaseException:
         into.load_weights(before)

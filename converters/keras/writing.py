@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def _made(
 ) -> tuple[Any, Proof, tuple[str, ...]]:
     keras()
     model, rebuilder = _rebuilt(network, channels_last=channels_last)
-    side, tolerance = _side(model, network, rebuilder), Tolerance(atol, rtol)
+    side, tolerance = partial(_side, model, network, rebuilder), Tolerance(atol, rtol)
     proof = compare_sides(network, side, "Keras's model", tolerance=tolerance, seed=seed) if verify else Proof()
     notes = list(rebuilder.notes)
     if prove_training:
@@ -140,17 +141,12 @@ def runner(network: Network) -> Side:
     """Runs the model of a network on arrays as the network takes them. Raises as ``to_keras`` does."""
     keras()
     model, rebuilder = _rebuilt(network, channels_last=False)
-    return _side(model, network, rebuilder)
+    return partial(_side, model, network, rebuilder)
 
 
-def _side(model: Any, network: Network, rebuilder: Rebuilder) -> Side:
-    run = run_model(model, network)
-
+def _side(model: Any, network: Network, rebuilder: Rebuilder, feeds: NamedArrays) -> Mapping[str, Any]:
     def moved(array: Array, name: str, source: int, target: int) -> Array:
         return np.moveaxis(array, source, target) if name in rebuilder.turned else array
 
-    def side(feeds: NamedArrays) -> Mapping[str, Any]:
-        given = {rebuilder.inputs[name]: moved(array, name, 1, -1) for name, array in feeds.items()}
-        return {name: moved(array, name, -1, 1) for name, array in run(given).items()}
-
-    return side
+    given = {rebuilder.inputs[name]: moved(array, name, 1, -1) for name, array in feeds.items()}
+    return {name: moved(array, name, -1, 1) for name, array in run_model(model, network, given).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -147,20 +148,16 @@ def _ceil_pads(
     return found
 
 
-def _blocks(word: str) -> Callable[..., Any]:
+def _blocks(word: str, x: Any, block: int, order: str = "DCR") -> Any:
     """Cells in the order of Keras, which has the blocks before the channels, as DCR."""
-
-    def compute(x: Any, block: int, order: str = "DCR") -> Any:
-        if block == 1:
-            return x
-        if not hasattr(keras().ops, word):
-            return HELPERS[word](x, block, *[order][: word == "depth_to_space"])
-        if order == "CRD":
-            x = NUMPY.take(x, np.arange(x.shape[1]).reshape(-1, block * block).T.ravel(), axis=1)
-        made = getattr(keras().ops, word)(x.laid(last(4)), block, data_format="channels_last")
-        return Symbolic(Laid(made, last(4)))
-
-    return compute
+    if block == 1:
+        return x
+    if not hasattr(keras().ops, word):
+        return HELPERS[word](x, block, *[order][: word == "depth_to_space"])
+    if order == "CRD":
+        x = NUMPY.take(x, np.arange(x.shape[1]).reshape(-1, block * block).T.ravel(), axis=1)
+    made = getattr(keras().ops, word)(x.laid(last(4)), block, data_format="channels_last")
+    return Symbolic(Laid(made, last(4)))
 
 
 OWN: Final[Mapping[str, Callable[..., Any]]] = {
@@ -184,8 +181,8 @@ OWN: Final[Mapping[str, Callable[..., Any]]] = {
     "causal": lambda queries, keys: _CAUSAL,
     "windows": _windows,
     "ceil_pads": _ceil_pads,
-    "depth_to_space": _blocks("depth_to_space"),
-    "space_to_depth": _blocks("space_to_depth"),
+    "depth_to_space": partial(_blocks, "depth_to_space"),
+    "space_to_depth": partial(_blocks, "space_to_depth"),
 }
 """The functions that Keras has, or that must differ for it."""
 
