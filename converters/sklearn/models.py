@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -66,13 +67,10 @@ def _columns(estimator: Any, loss: str) -> int:
     return 1 if loss == "cross_entropy" else len(np.atleast_2d(estimator.coef_))
 
 
-def _inverse(biases: bool) -> Callable[[Any, str], Penalty | None]:
-    def row(estimator: Any, loss: str) -> Penalty | None:
-        if getattr(estimator, "penalty", "l2") is None:
-            return None
-        return Penalty(f"C={estimator.C:g}", 1 / estimator.C / _columns(estimator, loss), "n", biases)
-
-    return row
+def _inverse(estimator: Any, loss: str, *, biases: bool) -> Penalty | None:
+    if getattr(estimator, "penalty", "l2") is None:
+        return None
+    return Penalty(f"C={estimator.C:g}", 1 / estimator.C / _columns(estimator, loss), "n", biases)
 
 
 def _ridge(estimator: Any, loss: str) -> Penalty | None:
@@ -92,9 +90,9 @@ def _perceptron(estimator: Any, loss: str) -> Penalty:
 
 
 PENALTIES: Final[Mapping[str, Callable[[Any, str], Penalty | None]]] = {
-    "LogisticRegression": _inverse(biases=False),
-    **dict.fromkeys(("LinearSVC", "LinearSVR"), _inverse(biases=True)),
-    **dict.fromkeys(("SVC", "SVR"), _inverse(biases=False)),
+    "LogisticRegression": partial(_inverse, biases=False),
+    **dict.fromkeys(("LinearSVC", "LinearSVR"), partial(_inverse, biases=True)),
+    **dict.fromkeys(("SVC", "SVR"), partial(_inverse, biases=False)),
     **dict.fromkeys(("Ridge", "RidgeClassifier"), _ridge),
     **dict.fromkeys(("Lasso", "ElasticNet"), lambda estimator, loss: None),
     **dict.fromkeys(("SGDClassifier", "SGDRegressor"), _stochastic),

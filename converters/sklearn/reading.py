@@ -289,16 +289,14 @@ def _given(raws: Sequence[Raw], rows: NDArray[Any], estimator: Any) -> Any:
     return rows
 
 
-def _side(estimator: Any, raws: Sequence[Raw], method: str, name: str, network: Network) -> Side:
-    dtype, width = network.types[name].dtype, network.types[name].shape[1]
-
-    def run(feeds: Mapping[str, Any]) -> Mapping[str, Any]:
-        [rows] = feeds.values()
-        found = answers(estimator, method, _given(raws, rows, estimator))
-        found = found[:, 1:] if width == 1 and found.shape[1] == 2 else found
-        return {name: found.astype(dtype)}
-
-    return run
+def _side(
+    estimator: Any, raws: Sequence[Raw], method: str, network: Network, feeds: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    name = network.graph.outputs[0]
+    [rows] = feeds.values()
+    found = answers(estimator, method, _given(raws, rows, estimator))
+    found = found[:, 1:] if network.types[name].shape[1] == 1 and found.shape[1] == 2 else found
+    return {name: found.astype(network.types[name].dtype)}
 
 
 def _proved(
@@ -313,7 +311,7 @@ def _proved(
             sides.append((network, "decision_function"))
     proofs = list[Proof]()
     for each, method in sides:
-        run = _side(estimator, raws, method, each.graph.outputs[0], each)
+        run = partial(_side, estimator, raws, method, each)
         admit = partial(_admitted, raws, run)
         proofs.append(compare_sides(each, run, what, tolerance=tolerance, seed=seed, admit=admit))
     apart = largest(dict.fromkeys(network.graph.outputs, *found.values()) for found in proofs)
@@ -351,7 +349,7 @@ def _check_data(
     rows = _rows(raws, data)[:1000].astype(network.graph.inputs[0].dtype)
     used = probabilities_inside(network)[0] if output.kind in ("logits", "binary_logits") else network
     used = network if output.method == "decision_function" else used
-    expected = _side(estimator, raws, output.method, used.graph.outputs[0], used)({"row": rows})
+    expected = _side(estimator, raws, output.method, used, {"row": rows})
     ours, what = dict.fromkeys(expected, used.predict(rows)), f"scikit-learn's {type(estimator).__name__}"
     check_outputs(ours, expected, "the network", what, tolerance, "on the data: ")
 
