@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -194,7 +194,7 @@ _ROUNDED: Final = 100
 
 def theirs_of(module: Any, program: Program, made: Translation) -> Theirs:
     """The module as the other side of a proof."""
-    return Theirs(module, partial(called, program), admit=admitted(made.network, made.stated))
+    return Theirs(module, partial(called, program), admit=partial(admitted, made.network, made.stated))
 
 
 def _in_float64(module: Any, program: Program, seed: int | None) -> tuple[Network, Theirs]:
@@ -265,23 +265,19 @@ def _check(name: str, tensor: Any, filling: str) -> None:
         )
 
 
-def admitted(network: Network, stated: Mapping[str, Stated]) -> Callable[[NamedArrays], dict[str, Array]]:
-    """The function that makes drawn inputs such as PyTorch takes: lengths within the steps, and the like."""
-
-    def admit(feeds: NamedArrays) -> dict[str, Array]:
-        sizes = {
-            dim: size
-            for value in network.graph.inputs
-            for dim, size in zip(value.shape, feeds[value.name].shape, strict=True)
-            if isinstance(dim, str)
-        }
-        found = dict(feeds)
-        for name, (make, dim) in stated.items():
-            size = evaluated(dim, sizes)
-            found[name] = feeds[name] if size is None else make(feeds[name], size)
-        return found
-
-    return admit
+def admitted(network: Network, stated: Mapping[str, Stated], feeds: NamedArrays) -> dict[str, Array]:
+    """Drawn inputs, made such as PyTorch takes them: lengths within the steps, and the like."""
+    sizes = {
+        dim: size
+        for value in network.graph.inputs
+        for dim, size in zip(value.shape, feeds[value.name].shape, strict=True)
+        if isinstance(dim, str)
+    }
+    found = dict(feeds)
+    for name, (make, dim) in stated.items():
+        size = evaluated(dim, sizes)
+        found[name] = feeds[name] if size is None else make(feeds[name], size)
+    return found
 
 
 Wide: TypeAlias = Literal["float32", "float16"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,18 +45,17 @@ class Theirs:
 
 def compare_with_module(theirs: Theirs, network: Network, tolerance: Tolerance, seed: int) -> Proof:
     """The largest differences of the outputs; the module runs in evaluation mode."""
-    return compare_sides(network, computed_by(theirs), "the module", tolerance=tolerance, seed=seed, admit=theirs.admit)
+    return compare_sides(
+        network, partial(computed_by, theirs), "the module", tolerance=tolerance, seed=seed, admit=theirs.admit
+    )
 
 
-def computed_by(theirs: Theirs) -> Callable[[NamedArrays], dict[str, Array]]:
+def computed_by(theirs: Theirs, feeds: NamedArrays) -> dict[str, Array]:
     """The outputs of the module in evaluation mode, as arrays."""
     import torch
 
-    def run(feeds: NamedArrays) -> dict[str, Any]:
-        with quiet(), mode(theirs.module, training=False), torch.no_grad(), kept(theirs.module):
-            return {name: each.detach().cpu().numpy() for name, each in theirs.call(theirs.module, feeds).items()}
-
-    return run
+    with quiet(), mode(theirs.module, training=False), torch.no_grad(), kept(theirs.module):
+        return {name: each.detach().cpu().numpy() for name, each in theirs.call(theirs.module, feeds).items()}
 
 
 def compare_training(

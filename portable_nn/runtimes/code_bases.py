@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from functools import partial
 from typing import Any
 
 from portable_nn.network import load
@@ -40,8 +41,7 @@ def torch(task: Task) -> Run:
 
     torch.set_num_threads(1)
     network = load(task.path)
-    run: Run = computed_by(theirs_of(network, to_torch(network, verify=False)))
-    return run
+    return partial(computed_by, theirs_of(network, to_torch(network, verify=False)))
 
 
 def numpy(task: Task) -> Run:
