@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +17,10 @@ from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 from msgspec.structs import replace
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto
 
 from portable_nn.core.bounded import OvertimeError, bounded
-from portable_nn.core.dims import apart
+from portable_nn.core.dims import apart, static
 from portable_nn.core.errors import FileError, FormatError, PortableNNError, UnsupportedError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.forks import after_fork, computing
@@ -31,10 +32,12 @@ from portable_nn.core.text import said
 from portable_nn.engines.claims import check_claims
 from portable_nn.engines.feeds import fitted
 from portable_nn.engines.threads import most_threads
+from portable_nn.onnx.library.inference import infer_standard, input_shapes
+from portable_nn.onnx.opsets.support import label
 from portable_nn.onnx.providers import short, start
 from portable_nn.onnx.storage.external import opened_model, regions
 from portable_nn.onnx.storage.files import check_unread, opening_model, parsed, read_light
-from portable_nn.onnx.storage.functions import subgraphs
+from portable_nn.onnx.storage.functions import nested, subgraphs
 from portable_nn.onnx.writing import size_of, to_bytes, to_model
 from portable_nn.operators.opaque.nodes import opaque_labels
 from portable_nn.operators.opaque.side import DTYPES
@@ -115,7 +118,7 @@ class Session:
         with computing():  # The import is part of it: a fork would keep its lock.
             self._weights = _in_place(weights)  # onnxruntime keeps no reference to them.
             options = _options(threads, optimise, self._weights)
-            opening = partial(_open, model, self.where, options, folder, provider)
+            opening = partial(_open, model, self.where, options, folder, provider, limit is not None)
             self._session: Any = self._within_limit({}, lambda _: opening())
             _alive.add(self)
         self._frail: tuple[str, ...] | Callable[[], tuple[str, ...]] = (
@@ -261,7 +264,10 @@ def _options(threads: int | None, optimise: bool, weights: Mapping[str, Any]) ->
     return options
 
 
-def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | None, provider: str) -> Any:
+def _open(
+    model: bytes | str | Path, where: str, options: Any, folder: Path | None, provider: str, is_foreign: bool
+) -> Any:
+    """A session of onnxruntime; ``is_foreign`` says that its inputs may have any sizes."""
     if folder is None and isinstance(model, bytes) and (opened := opened_model.get()):
         folder = opened.path.resolve().parent
     if folder is not None:
@@ -270,7 +276,10 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
         check_unread(model)
     source = model if isinstance(model, bytes) else str(model)
     first: Exception | None = None
-    for level in _levels(options, model):
+    known = _looked_at(model)
+    if is_foreign:
+        _check_inverses(known, where)
+    for level in _levels(options, known):
         options.graph_optimization_level = level
         try:
             return start(source, options, provider, where)
@@ -282,30 +291,55 @@ def _open(model: bytes | str | Path, where: str, options: Any, folder: Path | No
     raise _refusal(first, model, where) from first
 
 
-def _levels(options: Any, model: bytes | str | Path) -> tuple[Any, ...]:
+def _looked_at(model: bytes | str | Path) -> ModelProto:
+    """The parsed model, if nodes of it may end the process; without nodes where it is not valid, which is refused."""
+    with suppress(FileError):
+        if not isinstance(model, bytes) or b"then_branch" in model or b"Inverse" in model:
+            return parsed(model, "") if isinstance(model, bytes) else read_light(model)
+    return ModelProto()
+
+
+def _levels(options: Any, model: ModelProto) -> tuple[Any, ...]:
     """The levels to which onnxruntime may rewrite a graph: the given one, and lower ones where its rewrites make the
     graph invalid.
 
     It may not rewrite a graph in which three branches stand in each other: where constants decide all of these,
     onnxruntime 1.32 may end the process.
     """
-    levels = runtime().GraphOptimizationLevel
-    if options.graph_optimization_level == levels.ORT_DISABLE_ALL or _deepest_branch(model) > 2:
+    levels, deepest = runtime().GraphOptimizationLevel, sum(map(_deepest_branch, _bodies(model)))
+    if options.graph_optimization_level == levels.ORT_DISABLE_ALL or deepest > 2:
         return (levels.ORT_DISABLE_ALL,)
     return (options.graph_optimization_level, levels.ORT_ENABLE_BASIC, levels.ORT_DISABLE_ALL)
 
 
-def _deepest_branch(model: bytes | str | Path) -> int:
-    """The most branches that may stand in each other, wherever functions are called; 0 in a model that is not valid."""
+def _deepest_branch(nodes: Iterable[NodeProto]) -> int:
+    """The most branches that stand in each other."""
+    below = ((node, graph) for node in nodes for graph in subgraphs(node))
+    return max((_deepest_branch(graph.node) + (node.op_type == "If") for node, graph in below), default=0)
 
-    def depth(nodes: Iterable[NodeProto]) -> int:
-        return max((depth(each.node) + (node.op_type == "If") for node in nodes for each in subgraphs(node)), default=0)
 
-    with suppress(FileError):
-        if not isinstance(model, bytes) or b"then_branch" in model:
-            found = parsed(model, "") if isinstance(model, bytes) else read_light(model)
-            return sum(depth(each.node) for each in (found.graph, *found.functions))
-    return 0
+def _bodies(model: ModelProto) -> list[Iterable[NodeProto]]:
+    """The nodes of a graph and of each function."""
+    return [each.node for each in (model.graph, *model.functions)]
+
+
+def _check_inverses(model: ModelProto, where: str) -> None:
+    """Check that the matrices are square whose inverses are computed by com.microsoft's Inverse.
+
+    onnxruntime 1.32 looks at sizes that it knows when it opens a model. If others are not equal, it writes outside of
+    its memory.
+
+    Raises ``UnsupportedError`` where the sizes are not known, or not equal.
+    """
+    every = nested(chain(*_bodies(model)))
+    if found := [node for node in every if (node.domain, node.op_type) == ("com.microsoft", "Inverse")]:
+        shapes = {name: shape for name, shape in input_shapes(model.graph).items() if shape is not None}
+        types, _ = infer_standard(model, shapes, {})
+        for node in found:
+            type = types.get("".join(node.input[:1]))
+            if type is None or static(type.shape[-2:]) is None or len({*type.shape[-2:]}) != 1:
+                what = f"'{label(node)}' ({node.domain}.{node.op_type}) inverts {type or 'arrays of unknown shape'}"
+                raise UnsupportedError(where, f"{what}; of sizes that are not known, onnxruntime may end the process")
 
 
 def _refusal(error: Exception, model: bytes | str | Path, where: str) -> PortableNNError:

@@ -1,4 +1,4 @@
-"""Models of other programs that would compute for ever in onnxruntime end with a message; others have their time."""
+"""Models of other programs that would compute for ever in onnxruntime, or end the process, end with a message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, parser
 
 import portable_nn as pnn
 from portable_nn.analysis.onnx import multiply_adds_of
-from portable_nn.core.errors import FormatError, GraphError
+from portable_nn.core.errors import FormatError, GraphError, UnsupportedError
 from portable_nn.core.limits import SECONDS, SPEED
 from portable_nn.opening.kinds import open_model
 from portable_nn.opening.onnx_limit import FileLimit
@@ -257,3 +257,26 @@ def test_what_cannot_be_stopped_is_given_up(tmp_path: Path, name: str) -> None:
     assert found.stderr.startswith("error: m.onnx: ")
     assert ("is not done after 0.5 s" if name != "functions" else "no tool can run so many") in found.stderr
     assert not (tmp_path / "y.npz").exists()
+
+
+# -- kernels that write outside of their memory
+
+
+INVERSE = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+    g (float[SHAPE] x) => (float[SHAPE] y) { y = com.microsoft.Inverse (x) }"""
+
+
+def test_inverses_are_computed_of_square_matrices_alone(tmp_path: Path) -> None:
+    """onnxruntime looks at the sizes when it opens a model, but not at those of the arrays that it is given."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 3)).astype(np.float32)
+    path = saved(INVERSE.replace("SHAPE", "N, 3, 3"), tmp_path)
+    np.testing.assert_allclose(pnn.run(path, x)["y"], np.linalg.inv(x), rtol=1e-4)
+    for shape in ("A, B", "N, N"):
+        path = saved(INVERSE.replace("SHAPE", shape), tmp_path)
+        for array in (x[0], x[0, :2]):
+            with pytest.raises(UnsupportedError, match=r"'y' \(com.microsoft.Inverse\) inverts float32 \(.*not known"):
+                pnn.run(path, array)
+        line = [sys.executable, "-m", "portable_nn", "check", str(path), "--runtimes", "onnxruntime"]
+        found = subprocess.run(line, capture_output=True, text=True, timeout=600)
+        assert (found.returncode, "onnxruntime may end the process" in found.stdout) == (1, True), shape
