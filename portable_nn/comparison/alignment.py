@@ -221,6 +221,11 @@ class Alignment(Given):
         for each in lost[lost.index(name) :]:
             self.given.pop(each, None)
         name, found = self._origin(name, found)
+        if early := {each for each, match in self.apart.items() if match == found and name in self._after(each)}:
+            self.apart = {each: match for each, match in self.apart.items() if each not in early}
+            self.partings = [each for each in self.partings if each.value_b not in early]
+            self.refused |= early
+            self._compute()
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
         if not (gap.exceeds or self.is_narrow) and gap.apart > self._slack(
@@ -389,6 +394,7 @@ class Alignment(Given):
             gap.guaranteed,
             gap.likely,
             self.mismatched.get(self.other.node_name(name), "")
+            or next(self.weights_off(name, match), "")
             or node_difference(self.one, self.other, match.value, name)
             or self._shapes(match.value, name),
         )

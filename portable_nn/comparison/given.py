@@ -165,17 +165,21 @@ class Given:
 
     def other_weights(self) -> Iterator[str]:
         """The nodes of a model in a narrower type that agree, but with constants which the type does not explain."""
-        for name, match in self._all().items() if self.is_narrow else ():
-            theirs = self.one.before([match.value], self.met - {match.value})
-            if len(theirs) > 1 and not _SUMS.issuperset(self.one.maker[each].op_type for each in theirs):
-                continue  # What has a factor may be folded.
-            kept = list(weights(self.one, theirs))
-            for mine in weights(self.other, self.other.before([name], self._all().keys() - {name})):
-                beyond = [self._beyond(one, mine) for one in kept if one.numbers.size == mine.numbers.size > 1]
-                nearest = min(filter(None, beyond), key=lambda pair: pair[1], default=(0, 0.0))
-                if nearest[0]:
-                    share = f"{nearest[0]:,} of {mine.numbers.size:,} elements are off by up to {nearest[1]:.3g} more"
-                    yield f"'{mine.name}', which {self.other.label(mine.node.output[0])} reads: {share}"
+        for name, match in self._all().items():
+            yield from self.weights_off(name, match)
+
+    def weights_off(self, name: str, match: Match) -> Iterator[str]:
+        """The constants behind a value that are off by more than a narrower type explains, and what reads them."""
+        theirs = self.one.before([match.value], self.met - {match.value}) if self.is_narrow else []
+        if len(theirs) > 1 and not _SUMS.issuperset(self.one.maker[each].op_type for each in theirs):
+            return  # What has a factor may be folded.
+        kept = list(weights(self.one, theirs))
+        for mine in weights(self.other, self.other.before([name], self._all().keys() - {name})) if kept else ():
+            beyond = [self._beyond(one, mine) for one in kept if one.numbers.size == mine.numbers.size > 1]
+            nearest = min(filter(None, beyond), key=lambda pair: pair[1], default=(0, 0.0))
+            if nearest[0]:
+                off = f"{nearest[0]:,} of {mine.numbers.size:,} elements are off by {nearest[1]:.3g} more than its type"
+                yield f"'{mine.name}', which {self.other.label(mine.node.output[0])} reads: {off} explains"
 
     def _beyond(self, one: Weight, other: Weight) -> tuple[int, float] | None:
         """The number of elements that are further off than a type explains, and how far; ``None`` of other kinds."""

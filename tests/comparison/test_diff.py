@@ -608,6 +608,20 @@ def test_a_product_whose_bias_is_within_a_step_is_no_other_function(tmp_path: Pa
     assert found.partings[0].nodes_b[-1].startswith("dense_2")
 
 
+def test_a_wrong_scale_before_a_bias_is_one_place_and_names_the_weights(tmp_path: Path) -> None:
+    """The product before the bias is nearer to the right result than that with the bias."""
+    network = pnn.Sequential(pnn.Input(16), pnn.Dense(16), pnn.ReLU(), pnn.Dense(4), seed=0)
+    network.parameters["dense_2.bias"][:] = np.linspace(-0.06, 0.06, 4)
+    pnn.export_onnx(network, tmp_path / "a.onnx")
+    quantize_dynamic(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    model = onnx.load(tmp_path / "b.onnx")
+    put(model, "dense_2.weight_Transposed_scale", array(model, "dense_2.weight_Transposed_scale") * np.float32(1.3))
+    for found in (pnn.diff(tmp_path / "a.onnx", model), pnn.diff(model, tmp_path / "a.onnx")):
+        [at] = found.partings
+        assert {at.nodes_a[-1], at.nodes_b[-1]} == {"dense_2", "dense_2_Add"}
+        assert at.why.startswith("'dense_2.weight_Transposed_quantized', which 'dense_2_MatMul_quant' (MatMulInteger)")
+
+
 def shorter_steps(model: ModelProto) -> str:
     put(model, "conv_2_scale", array(model, "conv_2_scale") / np.float32(4))
     return "conv_2_DequantizeLinear"
