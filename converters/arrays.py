@@ -123,9 +123,9 @@ def _functions(activation: str | Sequence[str], count: int) -> list[str]:
     found = given if len(given) > 2 else [*given[:1] * (count - 1), *(given[1:] or ["identity"])]
     if len(found) != count:
         raise UsageError(
-            "--activation (activation): expected one function for all layers but the last, such as relu; or two, such "
-            "as relu,softmax (['relu', 'softmax']), of which the second is for the last; or one for each of the "
-            f"{quantity(count, 'layer')}; found {len(given) or 'none'}"
+            f"--activation (activation): expected a function for each of {quantity(count, 'layer')}, or two, the "
+            f"second for the last layer, as in relu,softmax (['relu', 'softmax']); found {len(given) or 'none'}. A "
+            "network of a beginner's book has sigmoid,sigmoid"
         )
     return found
 

@@ -347,7 +347,7 @@ def _cells(row: NodeSize, longest: int | None) -> tuple[str, ...]:
 
 def _summary(net: NetSizes, shown: int) -> str:
     constant = len(net.nodes) - shown
-    left_out = f", and {quantity(constant, 'node')} that depend on no input" if constant else ""
+    left_out = f", and {quantity(constant, 'constant node')}" if constant else ""
     others = ", ".join(f"{count} {name}" for name, count in net.uncounted.items())
     counted = ", ".join(sorted({row.operator for row in net.nodes if row.multiply_adds}))
     of = f", of {counted}" * bool(counted) + f"; not counted: {others}" * bool(others)

@@ -271,6 +271,7 @@ def _write_page(
         raise UsageError(f"--html {page.html}: the name of the file to write must end in .html")
     if out is not None:
         raise UsageError("--html writes a page alone: leave OUT out")
+    dtype = given.pop("dtype", None)
     if given:
         name = next(iter(given))
         raise UsageError(
@@ -285,6 +286,7 @@ def _write_page(
         preprocess=preparation.given(),
         samples=listed(page.samples) or None,
         labels=class_names(page.labels),
+        dtype=dtype,
     )
     printer.notes(report.notes)
     shown = [("shows", KINDS[report.kind]), ("runs on", f"onnxruntime-web {report.runtime}")]

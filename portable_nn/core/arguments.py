@@ -20,7 +20,7 @@ import numpy as np
 from portable_nn.core import numbers
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.text import either, shortened
-from portable_nn.core.words import unknown_option
+from portable_nn.core.words import UnknownOptionError, unknown_option
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -105,6 +105,8 @@ def _check(
         if fault := unknown_option(called, function.__module__, [name for name in kwargs if name not in known]):
             raise fault from cause
         return
+    if (taken := _passed_on(function)) and (strangers := kwargs.keys() - signature.parameters.keys() - taken):
+        raise UnknownOptionError(f"{called} has no option '{min(strangers)}'") from cause
     for name, hint in hints.items():
         several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
         given = [bound.arguments[name]] if name in bound.arguments else []
@@ -119,6 +121,14 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return {
         each.name: _evaluated(each.annotation, function) for each in parameters if each.kind is not each.VAR_KEYWORD
     }
+
+
+@cache
+def _passed_on(function: Callable[..., Any]) -> frozenset[str]:
+    """The options that a function passes on to another one, as its ``Unpack[…]`` says."""
+    hints = (str(each.annotation) for each in inspect.signature(function).parameters.values())
+    found = [_evaluated(hint[7:-1], function) for hint in hints if hint.startswith("Unpack[")]
+    return frozenset(found[0].__annotations__ if found else ())
 
 
 @cache

@@ -28,7 +28,7 @@ class UnknownNameError(UsageError, AttributeError):
 
 
 class UnknownOptionError(UsageError, TypeError):
-    """An option that another package has, and this one calls otherwise."""
+    """An option that a function does not have; where another package has it, the message says what it is here."""
 
 
 def _of(whose: str, **words: str) -> dict[str, Word]:

@@ -111,7 +111,7 @@ DATES: Final = (
 )
 
 
-COMMAS: Final = "if these are numbers with decimal commas, say so: --decimal , (decimal=',')"
+COMMAS: Final = "if these are numbers with decimal commas, say so: --decimal ',' (decimal=',')"
 
 _GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,|(?:,\d{3})+\.)\d+", re.ASCII)
 _FORMS: Final = {

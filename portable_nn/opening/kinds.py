@@ -195,8 +195,9 @@ def _unknown(path: Path) -> str:
     if path == Path():
         return f"a model is called by its name or that of its file, which ends in {suffixes}; none is given"
     if path.exists():
-        return (
-            f"{path}: expected a model, whose name ends in {suffixes}; portable-nn import reads files of other programs"
-        )
+        how = "portable-nn import reads files of other programs"
+        if path.suffix in (".pt", ".pth", ".bin"):
+            how = 'of PyTorch, pnn.read_torch(module, example).network.save("mine.safetensors") writes one in Python'
+        return f"{path}: expected a model, whose name ends in {suffixes}; {how}"
     meant = suggestion(str(path), CALLED) or f"shipped are {', '.join(CALLED)}; files end in {suffixes}"
     return f"no model is called '{path}': {meant}"

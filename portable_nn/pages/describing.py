@@ -150,8 +150,8 @@ def assumed(of: Subject) -> list[str]:
     """The notes that readers of the page need: what is assumed, as the model does not say it."""
     if of.kind == "numbers" and not (of.runner and _is_meant(of.runner)):
         return ["nothing says what the model's numbers mean: the page takes and gives arrays"]
-    hint = "for classes, --labels FILE says their names"
-    found = [f"{note}; {hint}" for note in _unsaid(of)]
+    hint = "" if of.runner and of.runner.info.labels else "; for classes, --labels FILE says their names"
+    found = [f"{note}{hint}" for note in _unsaid(of)]
     if of.steps and of.runner and not of.runner.input.info.preprocessing:
         found.append(f"the model does not say how to prepare pictures; assumed: {'; '.join(describe(of.steps))}")
     return found

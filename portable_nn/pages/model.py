@@ -14,8 +14,9 @@ from portable_nn.catalog import CALLED
 from portable_nn.converters.onnx import export_onnx
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import write_whole
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import UnsupportedError, UsageError
 from portable_nn.core.graph import format_shape
+from portable_nn.core.names import FloatType
 from portable_nn.core.text import size
 from portable_nn.core.version import __version__
 from portable_nn.data.images import SUFFIXES
@@ -80,6 +81,7 @@ def to_html(
     preprocess: Preprocess | None = None,
     samples: Sequence[str | Path] | None = None,
     labels: Sequence[str] | str | Path | None = None,
+    dtype: FloatType | None = None,
 ) -> PageReport:
     """Write ``model`` as one HTML file that runs it in any browser of today, offline, from the disk.
 
@@ -101,6 +103,7 @@ def to_html(
         samples: up to 12 pictures, a folder of pictures, or for a series a ``.npy`` file, to begin with; by default
             those of a shipped model.
         labels: the names of the classes, instead of those in the model, or a file with them, as ``predict`` takes it.
+        dtype: ``float32`` for a network of float64, as ``export_onnx`` takes it.
 
     Raises:
         UsageError: there is no runtime (the message says what to run), a model that is no network, or one with an input
@@ -119,7 +122,10 @@ def to_html(
             raise UsageError(f"a page shows numbers, and '{name}' {format_shape(shape)} of this model has none")
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "model.onnx"
-        report = export_onnx(network, exported, external_data=False, columns=False)
+        try:
+            report = export_onnx(network, exported, external_data=False, columns=False, dtype=dtype)
+        except UnsupportedError as error:
+            raise UnsupportedError(path, error.reason) from error
         content = exported.read_bytes()
         runnable = open_model(exported).runnable(described.where, "onnxruntime")
         rng = np.random.default_rng(0)

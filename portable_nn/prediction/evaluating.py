@@ -58,6 +58,7 @@ def evaluate(
     task: Task | None = None,
     target: str | None = None,
     worst: Natural = 0,
+    test: bool = False,
     engine: Engine = "onnxruntime",
     labels: Sequence[str] | str | Path | None = None,
     batch_size: Count = BATCH_SIZE,
@@ -84,6 +85,7 @@ def evaluate(
         target: the column of a table that says what is right, by its name, ``first`` or ``last``, for a model that
             does not know columns by name: it gets the numbers of the other columns, in their order.
         worst: how many of the worst examples are listed.
+        test: evaluate only on the examples of a file or folder that ``train --test`` held out.
         strict: whether to raise at the first example that cannot be used, because it cannot be read, has no label or
             one that the model does not know, or because the model gives NaN. Otherwise these are counted in
             ``left_out``, and the first are in the notes.
@@ -105,6 +107,8 @@ def evaluate(
     1.0
     """
     options = ModelOptions.of(locals(), dataset=inputs)
+    if test:
+        return evaluated(model, *tested_again(model, Path(data), options), worst=worst)
     return evaluated(model, data, y, options, target=target, worst=worst)
 
 

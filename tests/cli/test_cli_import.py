@@ -235,7 +235,7 @@ def test_the_lists_of_nielsens_network(run, tmp_path):
         (["net.npz", "mine.h5", "--activation", "tanh", "--rename", "no.json"], "no.json"),
         (
             ["net.npz", "mine.h5"],
-            "--activation (activation): expected one function for all layers but the last, such as relu",
+            "--activation (activation): expected a function for each of 2 layers, or two, the second",
         ),
         (["net.npz", "mine.h5", "--activation", "gelu"], "'gelu' is not one of 'sigmoid', 'tanh'"),
         (["net.npz", "mine.h5", "--layers", "4-3"], "expected layers of 4-3, found arrays of 4-16-3"),

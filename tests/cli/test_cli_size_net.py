@@ -63,7 +63,7 @@ def test_an_operator_of_nobody_that_reads_weights_alone(run, tmp_path):
     code, out, err = run("size", "net", "m.onnx")
     assert (code, err) == (0, "")
     assert out.splitlines()[1].split()[:3] == ["a", "Add", "2,3"]
-    assert "nodes          1, and 1 node that depend on no input" in out.splitlines()
+    assert "nodes          1, and 1 constant node" in out.splitlines()
 
 
 def test_a_file_that_this_project_did_not_make(run, exported):

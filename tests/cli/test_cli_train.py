@@ -174,6 +174,9 @@ def test_examples_of_the_test_are_known_again(run, tmp_path, kind):
     found = run(*train, "-o", "m.npz", "--format", "json").json["test"]
     evaluate = ("evaluate", "m.npz", path, *read, "--engine", "numpy", "--format", "json")
     again = run(*evaluate, "--test").json
+    names = {"inputs": "x", "targets": "y"} if kind == "arrays" else {}
+    same = pnn.evaluate(tmp_path / "m.npz", tmp_path / path, test=True, engine="numpy", **names)
+    assert (same.examples, same.accuracy) == (again["examples"], again["accuracy"])
     assert found == {name: again[name] for name in found}
     assert (again["examples"], run(*evaluate).json["examples"]) == (60, 300)
     text = run(*train, "-o", "n.npz").out

@@ -172,7 +172,7 @@ def test_a_function_for_the_last_layer_or_for_each():
         np.testing.assert_allclose(network.predict(x), expected, rtol=1e-12)
     for activation in ([], ["tanh"] * 4):
         with pytest.raises(
-            UsageError, match=r"relu,softmax .* for the last; or one for each of the 3 layers; found (none|4)"
+            UsageError, match=r"a function for each of 3 layers, or two, .* as in relu,softmax .*; found (none|4)"
         ):
             pnn.from_arrays(weights, activation=activation)
 
@@ -259,7 +259,7 @@ def test_a_file_in_order_and_recorded_values(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "expected one function for all layers but the last, such as relu"),
+        ({}, "expected a function for each of 2 layers, or two, the second for the last layer"),
         ({"activation": "tanh", "layers": [4, 8, 3]}, "expected layers of 4-8-3, found arrays of 4-16-3"),
         ({"activation": "tanh", "rename": {"W": "dense_1.weight"}}, "there is no array 'W' to rename; it has W1, b1"),
         ({"activation": "tanh", "rename": {"W1": "layer1"}}, "'W1=layer1': expected dense_N.weight, dense_N.weight.T"),

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from foreign import FLOAT, write
-from onnx import helper
+from onnx import helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
-from portable_nn.core.errors import FileError, UsageError
+from portable_nn.core.errors import FileError, UnsupportedError, UsageError
 from portable_nn.pages.describing import layers_of
 from portable_nn.pages.runtime import KNOWN, MODULE, NOTICES, PROGRAM, VERSION, cache, fetch_runtime, find_runtime
 
@@ -125,7 +126,8 @@ def test_labels_name_the_classes_of_a_page(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     folder, page = dist(tmp_path / "dist"), tmp_path / "p.html"
 
-    pnn.to_html(undeclared(2, tmp_path), page, runtime=folder, labels=tmp_path / "names.txt")
+    report = pnn.to_html(undeclared(2, tmp_path), page, runtime=folder, labels=tmp_path / "names.txt")
+    assert not any("--labels" in note for note in report.notes)
     answer = data_of(page)["answer"]
     assert (answer["kind"], answer["labels"]) == ("logits", ["cat", "dog"])
     pnn.to_html(undeclared(1, tmp_path), page, runtime=folder, labels=["ill"])
@@ -144,6 +146,20 @@ def test_labels_name_the_classes_of_a_page(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="labels name classes, and this model gives none"):
         pnn.to_html(generator, other, runtime=folder, labels=["a"])
     assert not other.exists()
+
+
+def test_a_network_of_doubles_gets_a_page_in_floats(tmp_path: Path) -> None:
+    """onnxruntime has no convolution of doubles."""
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, ["n", 1, 4, 4]) for name in "xy")
+    kernel = numpy_helper.from_array(np.full((1, 1, 1, 1), 0.1), "w")
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "doubles", [x], [y], [kernel])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    network = pnn.import_onnx(model, verify=False)
+    folder, page = dist(tmp_path / "dist"), tmp_path / "p.html"
+    with pytest.raises(UnsupportedError, match=r'p.html: .* dtype="float32" \(--dtype float32\) writes it in float32'):
+        pnn.to_html(network, page, runtime=folder)
+    assert pnn.to_html(network, page, runtime=folder, dtype="float32").outputs
+    assert {each["dtype"] for each in data_of(page)["inputs"]} == {"float32"}
 
 
 def test_bytes_behind_a_model_make_values_on_the_way_outputs(tmp_path: Path) -> None:

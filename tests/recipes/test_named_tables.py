@@ -353,3 +353,10 @@ def test_other_words_for_missing_and_unknown_cells_are_refused(option: str, word
     table = {"a": [1.0, 2.0, 3.0, 4.0], "y": [0.0, 1.0, 0.0, 1.0]}
     with pytest.raises(pnn.PortableNNError, match=f"{option} must be 'refuse'.*, not '{word}'"):
         pnn.train_table("auto-2-auto", table, "y", epochs=1, **{option: word})
+
+
+def test_an_option_that_no_training_has_is_named_with_the_function_that_was_called() -> None:
+    rows = {"a": [0.0, 1.0] * 10, "b": ["x", "y"] * 10}
+    with pytest.raises(UsageError, match=r"^train_table has no option 'test'$"):
+        pnn.train_table("auto-auto", rows, "b", epochs=1, test=0.2)
+    assert pnn.train_table("auto-auto", rows, "b", epochs=1, clip_norm=1.0).network
