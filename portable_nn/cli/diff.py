@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,7 +81,10 @@ def command(
 
     if b is not None and inputs is None and (inputs_b or answers_b):
         inputs, b = Path(b), None
-    given = inputs if inputs is None or are_pictures(inputs) else arrays_of(inputs, str(inputs))
+    given: Any = inputs
+    if inputs is not None and not are_pictures(inputs):
+        given = arrays_of(inputs, str(inputs))
+        given = {"": array for array in given.values()} if inputs.suffix == ".npy" else given
     found = diff(
         a,
         b,

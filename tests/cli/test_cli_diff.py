@@ -129,3 +129,22 @@ def test_given_inputs_are_read_from_a_file(model, run):
     onnx.save(model, "b.onnx")
     np.savez("x.npz", input=np.zeros((2, 3, 8, 8), np.float32))
     assert run("diff", "a.onnx", "b.onnx", "x.npz").code == 0
+
+
+def test_a_weight_that_the_inputs_do_not_reach_is_named_and_an_array_alone_shows_it(tmp_path, monkeypatch, run):
+    """Behind a bias of -100, one that is changed makes no difference to random inputs."""
+    monkeypatch.chdir(tmp_path)
+    net = pnn.Sequential(pnn.Input(4), pnn.Dense(3), pnn.ReLU(), pnn.Dense(2), seed=0)
+    net.parameters["dense_1.bias"][0] = -100
+    net.save("a.safetensors")
+    net.parameters["dense_2.weight"][:, 0] += 0.5
+    net.save("b.safetensors")
+    out = run("diff", "a.safetensors", "b.safetensors").out
+    assert "dense_2.weight" in out
+    assert "no output differs on these inputs: others may show it" in out
+    x = 1000 * np.sign(net.parameters["dense_1.weight"][:1])
+    np.save("x.npy", x.astype(np.float32))
+    out = run("diff", "a.safetensors", "b.safetensors", "x.npy").out
+    assert "no output differs" not in out
+    differs = np.abs(pnn.load("a.safetensors").predict(x) - pnn.load("b.safetensors").predict(x)).max()
+    assert f"{differs:.1e}" in out
