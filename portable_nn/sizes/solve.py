@@ -93,7 +93,8 @@ def solve(
         kind: ``"conv"``, ``"convt"`` or ``"pool"``.
         sizes: the size of the input along each axis.
         outputs: the wanted size of the output along each axis.
-        limit: the most operations to return; ``None`` for all.
+        limit: the most operations to return; ``None`` for all, also those that differ between axes of the same sizes,
+            and in strides that change nothing.
         kernel, stride, padding, dilation, output_padding: fixed values; an option that is not given takes every value
             of ``bounds``.
         ceil: ceil mode of a pool.
@@ -120,8 +121,12 @@ def solve(
     faults = [_no_solution(kind, *axis, ceil) for axis, fitting in zip(axes, ranked, strict=True) if not fitting]
     if faults:
         raise ShapeError(listed(dict.fromkeys(faults)))
-    # Equal windows on all axes come before others of the same faults.
-    best = merge(_shared(ranked), _different(ranked), key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
+    few = limit is not None
+    if few:  # Of strides that change nothing, one is enough.
+        ranked = [[each for each in axis if not each[0][1]] or axis for axis in ranked]
+    # Equal windows on all axes come before others of the same faults, and are enough where the axes are equal.
+    different = () if few and axes.count(axes[0]) == len(axes) else _different(ranked)
+    best = merge(_shared(ranked), different, key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
     return tuple(Operation(kind, windows, ceil=ceil) for _, windows in islice(best, limit))
 
 
@@ -171,7 +176,7 @@ def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
         "convt": 2 * kernel + abs(pads - kernel + stride),
         "pool": kernel + abs(kernel - stride) + pads,
     }[kind]
-    # Where the kernel has a single position, every stride gives the same, and one of them is enough.
+    # Where the kernel has a single position, every stride gives the same.
     once = (size if kind == "convt" else output) == 1
     return (
         is_faulty(kind, window, size, output) or max(window.pads) >= window.extent,

@@ -93,6 +93,18 @@ def test_what_people_would_choose(kind: Any, sizes: Any, outputs: Any, best: lis
     assert list(solve(kind, sizes, outputs, limit=len(best))) == best
 
 
+def test_a_list_has_no_two_that_do_the_same_and_no_mixtures_of_equal_axes() -> None:
+    """From one cell, every stride of a transposed convolution gives the same."""
+    found = solve("convt", (1, 1), (64, 64), limit=10)
+    assert len({(each.windows[0].kernel, each.windows[0].pads, each.windows[0].dilation) for each in found}) == len(
+        found
+    )
+    assert [each.windows[0].stride for each in found] == [1] * len(found)
+    found = solve("convt", (7, 7), (64, 64), limit=10)
+    assert (len(found), {len(set(each.windows)) for each in found}) == (10, {1})
+    assert all(each.output_size((7, 7)) == (64, 64) for each in found)
+
+
 @pytest.mark.parametrize("kind", ["conv", "pool", "convt"])
 def test_what_leaves_cells_out_comes_last(kind: Any) -> None:
     size, output = (14, 28) if kind == "convt" else (28, 14)
