@@ -124,9 +124,9 @@ def leaf(name: str, type: Type, *, captured: bool = False) -> Leaf:
     return made
 
 
-def inlined(graph: Graph, given: Mapping[str, Symbol]) -> list[Symbol]:
-    """The outputs of a body as symbols, with ``given`` for its inputs and for what it reads from outside."""
-    symbols: dict[str, Symbol] = dict(given)
+def inlined(graph: Graph, given: Iterable[Symbol]) -> list[Symbol]:
+    """The outputs of a body as symbols, with ``given`` for its inputs and then for what it reads from outside."""
+    symbols = dict(zip((value.name for value in (*graph.inputs, *graph.parameters)), given, strict=True))
     for node in graph.nodes:
         attributes: dict[str, Any] = node.attributes
         made = emit_all(

@@ -17,7 +17,6 @@ from portable_nn.operators.base import (
     KernelContext,
     Operator,
     OperatorContext,
-    Shape,
     Step,
     Symbol,
     Type,
@@ -135,8 +134,7 @@ def _back(
 ) -> list[Symbol | None]:
     """The gradients of the ``wanted`` values that a body reads; ``inside`` and ``enter`` bring values into it."""
     flows = {index: flow for index, flow in enumerate(n.back) if flow is not None}
-    read = zip(body.graph.parameters, body.places, strict=True)
-    outputs = inlined(body.graph, {value.name: inside[n.x[place]] for value, place in read})
+    outputs = inlined(body.graph, [inside[n.x[place]] for place in body.places])
     return gradients(
         [outputs[index] for index in flows], [*map(enter, flows.values())], [inside[each] for each in wanted]
     )
@@ -144,10 +142,6 @@ def _back(
 
 def _largest(use: OperatorContext, *, visited: bool = False) -> list[Dim]:
     return [max(cost(use, body, (), visited=visited) for body in _ways(use).values())]
-
-
-def _multiply_adds(use: OperatorContext, shape: Shape) -> list[Dim]:
-    return _largest(use)
 
 
 register(
@@ -164,7 +158,7 @@ register(
         training=partial(trained, "If"),
         streamed=unstreamed,
         mixes=mixed,
-        multiply_adds=_multiply_adds,
+        multiply_adds=lambda use, shape: _largest(use),
         visits=lambda use, shape: _largest(use, visited=True),
     )
 )

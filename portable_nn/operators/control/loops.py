@@ -206,9 +206,7 @@ def _scan_gradient(n: GradientContext) -> list[Symbol | None]:
     types = results(n, scan.body, scan.entries)
     seeds = {place: leaf(f"seed_{place}", _varying(types[place])) for place in late}
     inside = {n.x[place]: outside.leaf(n.x[place]) for place in places}
-    formal = {value.name: entry for value, entry in zip(graph.inputs, entries, strict=True)}
-    formal |= {value.name: inside[n.x[place]] for value, place in zip(graph.parameters, places, strict=True)}
-    made = inlined(graph, formal)
+    made = inlined(graph, [*entries, *(inside[n.x[place]] for place in places)])
     ends = {**{place: flows[place] for place in moving}, **seeds}
     slices = [place for place in range(states, own) if n.x[place].dtype in FLOATS]
     wrt = [*(entries[place] for place in (*moving, *slices)), *(inside[symbol] for symbol in captured)]
@@ -245,12 +243,10 @@ def _states_before(n: GradientContext, scan: ScanUse) -> list[Symbol]:
     """The states before each step."""
     if not scan.states:
         return []
-    outside, graph = Outside(), scan.body.graph
+    outside = Outside()
     entries = [leaf(f"entry_{place}", type) for place, type in enumerate(scan.entries)]
-    formal = {value.name: entry for value, entry in zip(graph.inputs, entries, strict=True)}
-    formal |= {v.name: outside.leaf(n.x[p]) for v, p in zip(graph.parameters, scan.body.places, strict=True)}
-    made, states = inlined(graph, formal), entries[: scan.states]
-    body = outside.body("forward", entries, [*made[: scan.states], *states])
+    made = inlined(scan.body.graph, [*entries, *(outside.leaf(n.x[place]) for place in scan.body.places)])
+    body = outside.body("forward", entries, [*made[: scan.states], *entries[: scan.states]])
     found = emit_node(
         "Scan",
         n.x[: scan.body.places.start],
@@ -394,10 +390,8 @@ def _as_scan(count: Symbol | None, start: Symbol | None, *rest: Symbol, body: tu
     entries = [leaf(f"state_{place}", _varying(each.type)) for place, each in enumerate(initial)]
 
     def made(inside: Callable[[Symbol], Symbol]) -> list[Symbol]:
-        given = [inside(turn), constant(1, "bool"), *map(inside, entries)]
-        given += [inside(outside.leaf(each)) for each in outer]
-        names = [value.name for value in (*graph.inputs, *graph.parameters)]
-        return inlined(graph, dict(zip(names, given, strict=True)))
+        captured = (inside(outside.leaf(each)) for each in outer)
+        return inlined(graph, [inside(turn), constant(1, "bool"), *map(inside, entries), *captured])
 
     first, *others = made(lambda each: each)
     begins = (1,) if start is None else start.type.constant
