@@ -53,8 +53,8 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="[INPUT...]",
-            help="Images, folders of images, CSV, npy, npz, IDX, HDF5 or netCDF files; - for CSV on stdin; or a "
-            "shipped model's name, for its samples.",
+            help="Images, folders of images, CSV, JSON, npy, npz, IDX, HDF5 or netCDF files; - for CSV or JSON on "
+            "stdin; or a shipped model's name, for its samples.",
         ),
     ] = None,
     *,
@@ -120,7 +120,8 @@ def command(
     the samples that digits-cnn reads as 7 are kept.
 
     An input that cannot be used has an error in its row; so has a line of a table that is longer or shorter than the
-    first. All others are predicted, and the exit code is then 3. Lines on standard input are answered one by one.
+    first. All others are predicted, and the exit code is then 3. Lines of CSV on standard input are answered one by
+    one.
 
     --out writes FILE.part, which is renamed to FILE at the end. If a run was interrupted, killed or out of disk space,
     the same command with --resume goes on where it stopped.

@@ -51,7 +51,7 @@ def read_arrays(path: str | Path) -> tuple[Array, Array | None]:
         pass  # The file exists and can be read.
     try:
         with open_arrays(path, text=True) as tensors:
-            names = _choose([name for name in (*tensors, *tensors.skipped) if "/" not in name.strip("/")], path)
+            names = chosen([name for name in (*tensors, *tensors.skipped) if "/" not in name.strip("/")], path)
             arrays = [_read(tensors, name) for name in names]
     except FormatError as error:
         raise DataError(path, error.reason) from error
@@ -129,7 +129,7 @@ def _check_size(path: str | Path, dtype: np.dtype[Any], shape: tuple[int, ...], 
         raise DataError(path, f"expected {needed} bytes of data for {shape} of type {dtype}, found {what}")
 
 
-def _choose(names: Iterable[str], path: str | Path) -> list[str]:
+def chosen(names: Iterable[str], path: str | Path) -> list[str]:
     """The name of the examples and, where the file has labels, theirs."""
     by_name = {name.removeprefix("/").lower(): name for name in names}
     for x, y in PAIRS:

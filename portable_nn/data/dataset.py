@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -11,20 +12,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.data.arrays import IDX_NAME, read_arrays, read_idx
+from portable_nn.data.arrays import IDX_NAME, chosen, read_arrays, read_idx
 from portable_nn.data.csv_columns import headings
-from portable_nn.data.frames import Dialect
+from portable_nn.data.frames import Dialect, columns_of
+from portable_nn.data.given import side_by_side
+from portable_nn.data.json_rows import is_json, read_json
 from portable_nn.data.stored_files import open_stored
 from portable_nn.data.tables import STDIN, iterate_csv, whole
 
-Kind: TypeAlias = Literal["csv", "npy", "npz", "idx", "hdf5", "stored", "picture"]
+Kind: TypeAlias = Literal["csv", "json", "npy", "npz", "idx", "hdf5", "stored", "picture"]
 
 KINDS: dict[str, Kind] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".txt": "csv",
-    ".json": "csv",
-    ".jsonl": "csv",
+    ".json": "json",
+    ".jsonl": "json",
     ".npy": "npy",
     ".npz": "npz",
     ".h5": "hdf5",
@@ -69,12 +72,12 @@ def read_dataset(
     dialect: Dialect | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Dataset:
-    """The examples in a CSV, npy, npz, IDX, HDF5, zarr or Parquet file, and their labels.
+    """The examples in a CSV, JSON, npy, npz, IDX, HDF5, zarr or Parquet file, and their labels.
 
     Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
-    examples in npz and HDF5, or for the images of MNIST from the file of labels in the same folder. ``width`` is the
-    number of values in a row of CSV; without it the first column holds the labels. ``dialect`` has the
-    header and the encoding of CSV, and ``dtype`` is the type of its values.
+    examples in npz, HDF5 and JSON, or for the images of MNIST from the file of labels in the same folder. ``width`` is
+    the number of values in a row of CSV; without it the first column holds the labels. ``dialect`` has the header and
+    the encoding of CSV, and ``dtype`` is the type of its values.
 
     Raises:
         DataError: a file is damaged or of another kind, or the numbers of labels and of examples differ.
@@ -104,7 +107,9 @@ def read_examples(path: str | Path, width: int | None, dtype: DTypeLike) -> NDAr
 
 
 def _read(path: str | Path, width: int | None, has_labels: bool, dialect: Dialect, dtype: DTypeLike) -> Dataset:
-    match kind_of(path):
+    match "json" if is_json(path) else kind_of(path):
+        case "json":
+            dataset = _of_json(path)
         case "csv":
             if width is None and not has_labels:
                 raise UsageError(f"{path} is read without labels of its own: give width, its number of columns")
@@ -125,6 +130,30 @@ def _read(path: str | Path, width: int | None, has_labels: bool, dialect: Dialec
     if dataset.x.dtype.kind == "U":
         raise DataError(path, f"expected numbers, found text, of type {dataset.x.dtype}")
     return dataset
+
+
+def _of_json(path: str | Path) -> Dataset:
+    """Lists of numbers as an array, an object of them as an npz file has arrays, and cells by names side by side."""
+    where, found = read_json(path)
+    columns = columns_of(found, where)
+    if not isinstance(columns, Mapping):
+        return Dataset(_numbers(columns, where), None)
+    arrays = {str(name): _numbers(values, f"{where}: {name}") for name, values in columns.items()}
+    if all(array.ndim == 1 for array in arrays.values()):
+        return Dataset(side_by_side(arrays), None)
+    x, *labels = (arrays[name] for name in chosen(arrays, where))
+    return Dataset(x, labels[0] if labels else None)
+
+
+def _numbers(found: Any, where: str) -> NDArray[Any]:
+    """Lists in lists as an array, in which null is NaN. Raises ``DataError`` where they are of several lengths."""
+    try:
+        array = np.asarray(found)
+        return array.astype(np.float64) if array.dtype.kind == "O" else array
+    except (TypeError, ValueError, OverflowError):
+        sizes = [len(row) if isinstance(row, list) else 0 for row in found]
+        place = next((place for place, size in enumerate(sizes) if size != sizes[0]), 0)
+        raise DataError(f"{where}[{place}]", "expected lists of numbers, as many in each as in the first") from None
 
 
 def _read_table(path: str | Path, width: int | None, dialect: Dialect, dtype: DTypeLike) -> Dataset:

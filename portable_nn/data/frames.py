@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.foreign_values import is_path, is_table
 from portable_nn.core.isolated import ask
-from portable_nn.core.jsons import parsed_json
-from portable_nn.core.text import some
+from portable_nn.core.text import quantity, some
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
 from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened, read_by
+from portable_nn.data.json_rows import is_json, read_json
 from portable_nn.data.stored_files import FILES
 from portable_nn.data.tables import STDIN, UTF_8
 
@@ -131,8 +131,8 @@ def read_frame(
     Args:
         source: the path of a CSV file (``.csv``, ``.tsv``, ``.txt``, or ``"-"`` for standard input), of a Parquet
             (``.parquet``) or Arrow file (``.arrow``, ``.feather``), or of rows in JSON (``.json``, ``.jsonl`` by
-            lines); or in memory: a data frame of pandas or polars, a table of pyarrow, a dict of columns, one row or a
-            list of rows as dicts, a structured array of numpy, or a ``Frame``.
+            lines, or on standard input); or in memory: a data frame of pandas or polars, a table of pyarrow, a dict of
+            columns, one row or a list of rows as dicts, a structured array of numpy, or a ``Frame``.
         header: whether the first line of a CSV file holds the names of the columns; by default it does unless there is
             a number in it, and if it is ``0, 1, 2, …``, the names that pandas gives to columns without names.
         delimiter: what separates the cells of a CSV file; by default a comma, a semicolon or a tab, whichever the first
@@ -163,10 +163,7 @@ def read_frame(
         source = {str(name): source[name] for name in source.columns}
     elif isinstance(source, np.ndarray) and source.dtype.names:
         source = {name: source[name] for name in source.dtype.names}
-    elif are_rows(source):
-        source = _of_rows(source, where)
-    elif _is_row(source):
-        source = _of_rows([source], where)
+    source = columns_of(source, where)
     if not isinstance(source, Mapping):
         raise UsageError(
             f"a table is a path, a data frame, a dict of columns, a list of dicts or a structured array, "
@@ -181,8 +178,8 @@ def _file(
     suffix = path.suffix.lower()
     if suffix in _ARROW:
         return _arrow_file(path, _ARROW[suffix])
-    if suffix in (".json", ".jsonl"):
-        return _json_file(path, has_lines=suffix == ".jsonl")
+    if is_json(path):
+        return _json_file(path)
     if suffix in FILES:
         raise UsageError(
             f"{path}: expected a table with names of columns, not a file of arrays: --inputs names the array of the "
@@ -191,22 +188,26 @@ def _file(
     return Frame(*read_csv(path, header, delimiter, decimal, encoding, strict=strict), decimal)
 
 
-def _json_file(path: Path, *, has_lines: bool) -> Frame:
-    with opened(path, "a table") as file:
-        data = file.read()
-    try:
-        text = data.decode("utf-8-sig")
-        if has_lines:  # An error names the line.
-            text = "[" + ",\n".join(filter(str.strip, text.split("\n"))) + "]"
-        found = parsed_json(text, nan=True)
-    except ValueError as error:
-        raise DataError(path, f"expected rows in JSON; {error}") from None
-    if not (are_rows(found) or isinstance(found, Mapping)):
-        raise DataError(path, 'expected rows in JSON, an object each: [{"height": 1.7, "weight": 65}, …]')
-    return read_frame(found, where=str(path))
+def _json_file(path: Path) -> Frame:
+    where, found = read_json(path)
+    if are_rows(found) or isinstance(found, Mapping):
+        return read_frame(found, where=where)
+    rows = found if isinstance(found[0], list) else [found]
+    for place, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(rows[0]):
+            raise DataError(f"{where}[{place}]", f"expected {quantity(len(rows[0]), 'cell')}, as the first row has")
+    columns = enumerate(zip(*rows, strict=True), start=1)
+    return replace(_frame({f"column {n}": _cells_of(cells, where, f"{n}") for n, cells in columns}, where), named=False)
 
 
 # -- in memory
+
+
+def columns_of(given: Any, where: str) -> Any:
+    """The columns of rows, or of one alone; anything else as it is. Raises ``DataError`` for rows of other columns."""
+    if are_rows(given):
+        return _of_rows(given, where)
+    return _of_rows([given], where) if _is_row(given) else given
 
 
 def _is_row(given: object) -> bool:

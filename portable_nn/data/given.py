@@ -89,7 +89,7 @@ def sources(given: Any) -> list[Source]:
             raise UsageError(f"the columns of a table must have names of their own, not {names}")
         given = {name: given[name] for name in given.columns}
     if isinstance(given, Mapping):
-        return [Examples("x", _columns(given))]
+        return [Examples("x", side_by_side(given))]
     if isinstance(given, (list, tuple)) and (not given or any(map(_is_one, given))):
         return [_one(each, f"x[{place}]") for place, each in enumerate(given)]
     given = rows_of(given, "inputs")
@@ -139,7 +139,7 @@ def _picture(image: Any, name: str) -> Picture:
     return Picture(name, pixels_of(image, name))
 
 
-def _columns(table: Mapping[Any, Any]) -> NDArray[Any]:
+def side_by_side(table: Mapping[Any, Any]) -> NDArray[Any]:
     """The columns side by side, (n, columns); a single one may hold whole examples."""
     arrays = {name: column(values, f"column '{name}'") for name, values in table.items()}
     if not arrays:

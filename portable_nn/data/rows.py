@@ -17,6 +17,7 @@ from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.columns import encoded, unused, word_of
 from portable_nn.data.csv_columns import arriving_csv
 from portable_nn.data.frames import Dialect, Frame, read_frame
+from portable_nn.data.json_rows import is_json
 from portable_nn.data.tables import STDIN
 from portable_nn.format.meaning import Column, InputInfo
 
@@ -84,7 +85,7 @@ def _parts(source: Any, taken: Taken, strict: bool, dialect: Dialect) -> Iterato
     """The rows of a table; on standard input, in the parts in which they come."""
     try:
         arriving = (Frame(*each, dialect.decimal) for each in arriving_csv(**vars(dialect)))
-        is_whole = strict or str(source) != STDIN
+        is_whole = strict or str(source) != STDIN or is_json(source)
         for frame in [read_frame(source, **vars(dialect), strict=strict)] if is_whole else arriving:
             yield TableRows.of(frame, taken.columns, taken.targets, numbers=taken.numbers, dtype=taken.precision)
     except DataError as error:

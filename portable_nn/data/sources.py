@@ -24,6 +24,7 @@ from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.expanding import expanded, is_picture, name_of
 from portable_nn.data.frames import Dialect, tables
 from portable_nn.data.given import Examples, Named, Source, named_sources, sources
+from portable_nn.data.json_rows import is_json
 from portable_nn.data.picture_batches import Pictures, picture_steps
 from portable_nn.data.rows import row_batches
 from portable_nn.data.stored import Stored, piece_of, pieces, rows_of
@@ -59,7 +60,8 @@ class Arrays:
         """The batches of a file that is no picture, or of an array."""
         try:
             if isinstance(source, Path):
-                yield from self._table(source) if kind_of(source) == "csv" else self._file(source)
+                is_table = kind_of(source) == "csv" and not is_json(source)
+                yield from self._table(source) if is_table else self._file(source)
             elif isinstance(source, Examples):
                 yield from self._array(source.name, source.x, source.y, source.place, source.first)
         except DataError as error:
@@ -86,9 +88,10 @@ class Arrays:
                 yield from self._parts(file, [f"{file}:{place}" for place in rows.numbers], rows.values, rows.labels)
 
     def _file(self, path: Path) -> Iterator[Batch | Bad]:
+        name, place = ("stdin" if str(path) == STDIN else path), "[{}]" if is_json(path) else ":{}"
         dataset = read_dataset(path)
         x = rows_of(dataset.x, str(path)) if isinstance(dataset.x, np.memmap) else dataset.x
-        return self._array(path, x, dataset.y, ":{}")
+        return self._array(name, x, dataset.y, place)
 
     def _array(
         self, where: str | Path, x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, place: str, first: int = 0
@@ -203,8 +206,9 @@ def iterate(
     """Read ``inputs`` in their order as batches of at most ``batch_size`` examples.
 
     Args:
-        inputs: a path or several: of a picture, a folder (the pictures directly in it, sorted by name), a CSV, npy,
-            npz, IDX or HDF5 file, or ``"-"`` for CSV on standard input; or what is in memory (see ``given.sources``).
+        inputs: a path or several: of a picture, a folder (the pictures directly in it, sorted by name), a CSV, JSON,
+            npy, npz, IDX or HDF5 file, or ``"-"`` for CSV or JSON on standard input; or what is in memory (see
+            ``given.sources``).
         taken: what the model takes. Pictures get all of its steps, arrays and tables the arithmetic ones. Where there
             are none, pictures get ``default_preprocessing``.
         batch_size: the most examples in a batch.
@@ -253,7 +257,8 @@ def _found(inputs: Any, named: Named | None, strict: bool) -> list[Source | Bad]
     found = [each for source in given for each in expanded(source, strict)]
     if not found:
         raise UsageError(
-            "no input: give pictures, folders, CSV, npy, npz, IDX, HDF5, zarr or Parquet files, or - for CSV on stdin"
+            "no input: give pictures, folders, CSV, JSON, npy, npz, IDX, HDF5, zarr or Parquet files, or - for CSV or "
+            "JSON on stdin"
         )
     return found
 

@@ -34,8 +34,8 @@ MAX_LINE = 2**24
 UTF_8: Final = "utf-8"
 """The encoding of tables unless another is named."""
 
-_JSON = re.compile(r'\s*(\{\s*("|$)|\[(\s*([\[{"]|$)|[-+.\deE,\s]+\]\s*$))')
-"""The first line of a text that is an object or a list in JSON, and no row of cells."""
+_JSON = re.compile(r'\s*(\{\s*("|$)|\[(\s*[\[{"]|(null|NaN|[-+.\deE,\s])*(\]\s*)?$))')
+"""The beginning of a text that is an object or a list in JSON, and no row of cells."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)
 
@@ -134,6 +134,11 @@ def text_of(path: str | Path, encoding: str, newline: str | None = None) -> Iter
         yield str(path), text
 
 
+def looks_like_json(start: str) -> bool:
+    """True if the first line of a text, or the first characters of it, begin an object or a list in JSON."""
+    return bool(_JSON.match(start.lstrip().partition("\n")[0]))
+
+
 def waiting_for(file: TextIO) -> deque[str] | None:
     """An empty queue for ``lines_of`` where lines come one by one, on standard input; None for files."""
     return deque() if file is sys.stdin and hasattr(file, "buffer") else None
@@ -148,12 +153,11 @@ def lines_of(file: TextIO, name: str, waiting: deque[str] | None = None) -> Iter
     try:
         for line in iter(lambda: file.readline(MAX_LINE), "") if waiting is None else _arriving(file, waiting):
             number += 1
-            if number == 1 and _JSON.match(line):
+            if number == 1 and looks_like_json(line):
                 raise DataError(
                     name,
-                    "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
-                    "jq -r '[.height, .weight] | @csv' writes such rows of its objects; a model of columns with names "
-                    "takes it as a file .json or .jsonl",
+                    "expected CSV, rows of cells with commas between them, with a header or without, found JSON, which "
+                    "is read from a file named .json or .jsonl",
                 )
             if len(line) >= MAX_LINE:
                 raise DataError(name, f"row {number}: longer than {MAX_LINE} characters, which is no table")

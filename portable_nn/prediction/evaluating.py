@@ -78,8 +78,8 @@ def evaluate(
     Args:
         model: a network, the name of a shipped model, a weight file, or any ONNX file.
         data: what ``predict`` takes, with labels: a CSV whose first column has them, or with named columns among which
-            is what the model predicts; npz and HDF5 with ``x`` and ``y``; the images of MNIST beside their labels; a
-            folder with a folder of pictures for each class, which is named like it. They are read in batches.
+            is what the model predicts; npz, HDF5 and JSON with ``x`` and ``y``; the images of MNIST beside their
+            labels; a folder with a folder of pictures for each class, which is named like it. They are read in batches.
         y: labels or numbers for data in memory that have none, one or a row for each example.
         task: ``classes`` or ``numbers``; by default the model says it, or else the data.
         target: the column of a table that says what is right, by its name, ``first`` or ``last``, for a model that
@@ -207,8 +207,8 @@ def _no_labels(answers: Answers) -> str:
     if runner.input.info.columns:
         return f"has no column '{runner.info.target}', which {runner.model.where} predicts, to compare with"
     return (
-        "has no labels to compare with: those of a CSV are in its first column, those of npz and HDF5 in y, and those "
-        "of pictures are the names of their folders, one for each class"
+        "has no labels to compare with: those of a CSV are in its first column, those of npz, HDF5 and JSON in y, and "
+        "those of pictures are the names of their folders, one for each class"
     )
 
 

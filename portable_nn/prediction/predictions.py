@@ -257,9 +257,10 @@ def predict(
 
     Args:
         model: a network, the name of a shipped model, a weight file, or any ONNX file.
-        inputs: what to predict. In files: images, folders of them, CSV, npy, npz, IDX or HDF5 files, ``"-"`` for CSV on
-            standard input. In memory: an array of examples (n, …) or one alone, an image of Pillow, a data frame or a
-            dict of columns in the order in which the model takes them. Or a list of paths, of images or of examples.
+        inputs: what to predict. In files: images, folders of them, CSV, JSON, npy, npz, IDX or HDF5 files, ``"-"`` for
+            CSV or JSON on standard input. In memory: an array of examples (n, …) or one alone, an image of Pillow, a
+            data frame or a dict of columns in the order in which the model takes them. Or a list of paths, of images or
+            of examples.
         engine: ``onnxruntime`` or ``numpy``.
         labels: names of the classes, or the path of a file with one per line or a JSON list; by default those of the
             model. Classes without a name are called by their number.

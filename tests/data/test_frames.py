@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,8 +145,8 @@ FAULTS = {
     "names alone": ("a,b\n", "expected rows below the names of the columns, found none"),
     "JSON": (
         '{"height_m":24,"soil":"clay"}\n{"height_m":3,"soil":"sand"}\n',
-        "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
-        "jq -r '[.height, .weight] | @csv' writes such rows of its objects",
+        "expected CSV, rows of cells with commas between them, with a header or without, found JSON, which is read "
+        "from a file named .json or .jsonl",
     ),
     "names in brackets": ("[m],[1/s]\n", "expected rows below the names of the columns, found none"),
     "a cell too few": ("a,b\n1,2\n3\n", r":3: expected 2 cells, as the first line has, found 1"),
@@ -226,10 +227,23 @@ def test_files_of_json_are_read_as_pandas_writes_them(tmp_path: Path, lines: boo
     assert frame.row(2) == f"{path}[2]"
 
 
+@pytest.mark.parametrize("text", ["[[1, 2], [3, null]]", '{"instances": [[1, 2], [3, null]]}', "[1, 2]\n[3, null]\n"])
+@pytest.mark.parametrize("stdin", [False, True])
+def test_lists_in_json_are_rows_without_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, stdin: bool
+) -> None:
+    path: str | Path = "-" if stdin else written(tmp_path / "t.json", text)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode()))))
+    frame = read_frame(path)
+    assert (len(frame), frame.named, [cells[0] for cells in frame.columns.values()]) == (2, False, [1, 2])
+    assert np.isnan(list(frame.columns.values())[1][1])
+
+
 JSON_FAULTS = {
     "nothing": (".json", "", r"expected rows in JSON; it cannot be read"),
-    "no lines": (".jsonl", "\n", r"expected rows in JSON, an object each: \[\{"),
-    "lists": (".json", "[[1, 2], [3, 4]]", r"expected rows in JSON, an object each: \[\{"),
+    "no lines": (".jsonl", "\n", r"expected rows in JSON, an object or a list of numbers each: \[\{"),
+    "a number": (".json", "5", r"expected rows in JSON, an object or a list of numbers each: \[\{"),
+    "lists of other lengths": (".json", "[[1, 2], [3]]", r"\[1\]: expected 2 cells, as the first row has"),
     "a line that ends early": (".jsonl", '{"a": 1}\n{"a": \n', r"expected rows in JSON; .* line 2 "),
     "another column": (".jsonl", '{"a": 1}\n{"b": 1}\n', r"\[1\]: expected the columns a, found b"),
     "a name twice": (".json", '[{"a": 1, "a": 2}]', "'a' stands in it twice"),

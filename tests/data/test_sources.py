@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -190,6 +191,54 @@ def test_lines_of_a_csv_are_those_of_the_file(tmp_path: Path) -> None:
     (batch,) = iterate([path], (), (2,))
     assert (batch.names, batch.labels) == ([f"{path}:3", f"{path}:5"], [7, 1])
     assert batch.x.tolist() == [[1, 2], [3, 4]]
+
+
+LISTS = [[[1, 2], [3, 4]], [[5, 6], [7, 8.5]]]
+IN_JSON = {
+    "lists": json.dumps(LISTS),
+    "an object": json.dumps({"instances": LISTS}),
+    "over lines": json.dumps(LISTS, indent=1),
+    "a line each": "\n\n".join(map(json.dumps, LISTS)),
+    "objects": json.dumps([{"image": each} for each in LISTS]),
+    "an object a line": "\r\n".join(json.dumps({"image": each}) for each in LISTS) + "\r\n",
+}
+
+
+@pytest.mark.parametrize("name", IN_JSON)
+@pytest.mark.parametrize("place", ["x.json", "-"])
+def test_lists_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str) -> None:
+    (tmp_path / "x.json").write_bytes(data := IN_JSON[name].encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))
+    monkeypatch.chdir(tmp_path)
+    (batch,) = iterate([place], (ScaleStep(2.0),), (2, 2))
+    called = "stdin" if place == "-" else place
+    assert (batch.names, batch.labels) == ([f"{called}[0]", f"{called}[1]"], None)
+    assert batch.x.tolist() == (np.array(LISTS) * 2).tolist()
+
+
+def test_labels_and_columns_in_json(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text("[1, 2, 3]")
+    (tmp_path / "x.json").write_text('{"y": [7, 1], "x": [[1, 2, 3], [4, 5, 6]]}')
+    (tmp_path / "rows.jsonl").write_text('{"a": 1, "b": 2, "c": 3}\n{"a": 4, "b": 5, "c": 6}\n')
+    one, labelled, rows = iterate([tmp_path / "one.json", tmp_path / "x.json", tmp_path / "rows.jsonl"], (), (3,))
+    assert one.x.tolist() == [[1, 2, 3]]
+    assert labelled.x.tolist() == rows.x.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert (labelled.labels, rows.labels) == ([7, 1], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[1, 2], [3]]", r"x.json\[1\]: expected lists of numbers, as many in each as in the first"),
+        ("[[1, 2], [3, null]]", r"x.json\[1\]: expected finite float32 numbers, found 1 of 2 missing"),
+        ('[[1, 2], [3, "four"]]', "x.json: expected numbers, found text"),
+        ("[[1, 2], [3, 4", "x.json: expected rows in JSON; it cannot be read as JSON"),
+    ],
+)
+def test_faults_of_lists_in_json(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        list(iterate([tmp_path / "x.json"], (), (2,)))
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,9 +143,8 @@ def test_the_faulty_cell_is_named(tmp_path_factory: pytest.TempPathFactory, row:
 
 
 JSON = (
-    "expected CSV, rows of cells with commas between them, with a header or without, found JSON: "
-    "jq -r '[.height, .weight] | @csv' writes such rows of its objects; "
-    "a model of columns with names takes it as a file .json or .jsonl"
+    "expected CSV, rows of cells with commas between them, with a header or without, found JSON, which is read from a "
+    "file named .json or .jsonl"
 )
 FAULTS = [
     ("", "expected rows of numbers, found none"),
