@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import UsageError
+from portable_nn.core.files import recognise
 from portable_nn.core.foreign_values import is_path, is_picture, is_sparse, is_table, is_tensor
 from portable_nn.core.text import said, shortened
 
@@ -43,6 +44,10 @@ def _is_a(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds)
 
 
+def _starts_picture(data: Any) -> bool:
+    return isinstance(data, bytes | bytearray) and (recognise(bytes(data[:64])) or "").endswith("picture")
+
+
 _AS_TRAINED: Final = "; if the network has columns, pnn.prepare(network, rows_as_dicts) numbers words as in training"
 _TARGETS: Final = ("y", "labels")
 """The names of arguments that are no inputs of a network."""
@@ -50,6 +55,11 @@ _TARGETS: Final = ("y", "labels")
 _OTHERS: Final = (
     _Other(is_path, "a path", "pnn.prepare(network, path) makes examples of a file"),
     _Other(is_picture, "a picture", "pnn.prepare(network, picture) makes examples of pictures"),
+    _Other(
+        lambda x: hasattr(x, "read") and _starts_picture(x.getvalue() if hasattr(x, "getvalue") else b""),
+        "the file of a picture",
+        "pnn.predict and pnn.prepare take the picture PIL.Image.open({x})",
+    ),
     _Other(lambda x: hasattr(x, "read"), "an open file", "np.load(path) and pnn.prepare(network, path) read files"),
     _Other(
         is_sparse, "a sparse matrix", "{x}.toarray() is an array", "np.vstack([each.toarray() for each in {x}]) is one"
@@ -66,6 +76,11 @@ _OTHERS: Final = (
         "np.stack(list({x})) is an array of what it yields",
     ),
     _Other(_is_a(Set), "a set, which has no order", "give a list"),
+    _Other(
+        lambda x: isinstance(x, bytes | bytearray) and _starts_picture(x),
+        "the bytes of a picture",
+        "pnn.predict and pnn.prepare take the picture PIL.Image.open(io.BytesIO({x}))",
+    ),
     _Other(_is_a(bytes, bytearray), "bytes", "np.frombuffer({x}, np.uint8) is an array of them"),
 )
 

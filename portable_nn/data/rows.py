@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any
@@ -16,7 +16,7 @@ from portable_nn.core.text import some
 from portable_nn.data.batches import Bad, Batch, Taken, bad
 from portable_nn.data.columns import encoded, unused, word_of
 from portable_nn.data.csv_columns import arriving_csv
-from portable_nn.data.frames import Dialect, Frame, read_frame
+from portable_nn.data.frames import Dialect, Frame, are_rows, read_frame
 from portable_nn.data.json_rows import is_json
 from portable_nn.data.tables import STDIN
 from portable_nn.format.meaning import Column, InputInfo
@@ -106,14 +106,18 @@ def _batches(found: Iterable[TableRows | Bad], size: int, strict: bool) -> Itera
 
 
 def as_rows(graph: Graph, inputs: Sequence[InputInfo], x: Any) -> Any:
-    """``x``; if it is a data frame and the only input has columns with names, its rows as the network gets them.
+    """``x``; if it has the columns of the only input by their names, its rows as the network gets them.
+
+    It is then a data frame, one row or a list of rows as dicts, or a dict of columns.
 
     Columns are found by their names, words are the places of their categories, missing values are NaN.
 
     Raises ``DataError`` where columns are missing, and for the first row that cannot be used.
     """
     columns = inputs[0].columns if len(inputs) == 1 else ()
-    if not columns or not is_table(x):
+    first = x[0] if are_rows(x) else x
+    named = isinstance(first, Mapping) and any(column.name in first for column in columns)
+    if not columns or not (named or is_table(x)):
         return x
     frame = read_frame(x, where="x")
     rows, faults = encoded(frame, columns, dtype=graph.inputs[0].dtype)

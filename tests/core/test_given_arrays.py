@@ -22,6 +22,7 @@ from portable_nn.format import save
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
 MASKED = np.ma.masked_array(X, mask=np.arange(32).reshape(8, 4) % 11 == 6)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 RECORDS = np.zeros(8, [("a", "f4"), ("b", "f4")])
 
 
@@ -80,6 +81,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "paths": (lambda: ["x.csv"], " not a list that begins with a path: pnn.prepare(network, path)"),
     "a picture": (picture(), " not a picture: pnn.prepare(network, picture) makes examples of pictures"),
     "pictures": (picture(several=True), " not a list that begins with a picture: pnn.prepare(network, picture)"),
+    "a picture's bytes": (lambda: PNG, " not the bytes of a picture: pnn.predict and pnn.prepare take the picture"),
+    "a picture's file": (lambda: io.BytesIO(PNG), " not the file of a picture: pnn.predict and pnn.prepare take the "),
     "a file": (lambda: io.BytesIO(b"x"), " not an open file: np.load(path) and pnn.prepare(network, path) read files"),
     "a generator": (lambda: (row for row in X), " not an iterator: np.stack(list({x})) is an array of what it yields"),
     "a set": (lambda: {1, 2}, " not a set, which has no order: give a list"),

@@ -213,6 +213,28 @@ def test_numbers_in_another_unit_are_warned_of() -> None:
         list(pnn.predict(trained.network, {"word": ["up"], "n": [500.0]}))
 
 
+def test_rows_one_by_one_show_another_unit_together_and_are_warned_of_once() -> None:
+    rng = np.random.default_rng(0)
+    table = {"weight": rng.uniform(20, 1500, 300), "more": rng.normal(size=300), "y": rng.integers(0, 2, 300)}
+    network = pnn.train_table("auto-8-auto", table, "y", epochs=1).network
+    rows = [{"weight": weight / 1000, "more": 0.5} for weight in table["weight"].tolist()[:60]]
+    rows[::3] = [{"weight": None, "more": 0.5} for _ in rows[::3]]  # Two that can be used stand between those.
+    with pytest.warns(pnn.DataWarning, match="table: column 'weight' holds .* and training had") as found:
+        assert sum(each.error is None for each in pnn.predict(network, rows, strict=False)) == 40
+    assert len(found) == 1
+
+
+def test_a_network_takes_rows_by_the_names_of_columns() -> None:
+    network = pnn.train_table("auto-8-auto", without("class"), "price", epochs=1).network
+    rows = [{"n": 5.0, "word": "up"}, {"n": 6.0, "word": "down"}]
+    wanted = network.predict(pnn.prepare(network, rows))
+    assert np.array_equal(network.predict(rows), wanted)
+    assert np.array_equal(network.predict(rows[1]), wanted[1:])
+    assert np.array_equal(network.predict({"word": ["up", "down"], "n": [5.0, 6.0]}), wanted)
+    with pytest.raises(DataError, match="has no column 'word'"):
+        network.predict([{"n": 5.0}])
+
+
 @pytest.mark.parametrize("form", ["${:.2f}", "{} %", "1.{:03d}.000", "id {}", "{} €"])
 def test_words_that_are_new_in_most_rows_are_refused_by_name_and_repeated_ones_are_categories(form: str) -> None:
     y, rng = ["yes", "no"] * 40, np.random.default_rng(0)
