@@ -11,7 +11,8 @@ import typer
 
 from portable_nn.cli.options import listed, pairs_in
 from portable_nn.cli.predicted import write_file
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.text import quantity
 
 if TYPE_CHECKING:
     from portable_nn.cli.printing import Printer
@@ -114,6 +115,7 @@ def _stream(
     options: ModelOptions,
 ) -> bool:
     """Write the outputs some rows at a time, and say whether they are of that kind."""
+    from portable_nn.evaluation.scoring import NOT_FINITE
     from portable_nn.opening.origin import origin_of
     from portable_nn.outputs.records import Records
     from portable_nn.prediction.arrays import output_rows
@@ -135,6 +137,9 @@ def _stream(
     _note_written(printer, printer.placed(printer.out), records.shapes())
     if run:
         scaling.finish(printer, run)
+    if found.first_bad is not None:
+        rows = f"{found.bad:,} of {quantity(found.made, 'row')} cannot be used, the first is {found.first_bad} (from 0)"
+        raise PortableNNError(f"{rows}: {NOT_FINITE}")
     return True
 
 

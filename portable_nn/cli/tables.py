@@ -173,4 +173,5 @@ class TableOptions:
         """Raise ``UsageError`` for an option, ``but`` these, that needs ``--target``."""
         for name in ("task", "categorical", "embedding", "drop", "unit", "missing"):
             if name not in but and getattr(self, name) not in (None, "refuse"):
-                raise UsageError(f"--{name} is for tables with named columns: --target says which one is predicted")
+                instead = "--inputs reads arrays, as they are" if but else "--target says which one is predicted"
+                raise UsageError(f"--{name} is for tables with named columns: {instead}")

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.arguments import check_argument
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.names import BATCH_SIZE
 from portable_nn.core.numbers import Count
 from portable_nn.core.text import quantity
 from portable_nn.data.ahead import ahead
 from portable_nn.data.batches import Bad, Batch, Place, Taken, bad
+from portable_nn.data.columns import MANY, far_fault
 from portable_nn.data.dataset import kind_of, read_dataset
 from portable_nn.data.expanding import expanded, is_picture, name_of
 from portable_nn.data.frames import Dialect, tables
@@ -175,11 +176,15 @@ def _check_pixels(pixels: Tensor, names: list[str], *, scaled: bool) -> None:
     otherwise = (
         "if the values are preprocessed already, pass them on unchanged: raw (--raw)"
         if scaled
-        else "the network itself scales them; raw (--raw) takes any numbers"
+        else "the network itself scales them"
     )
     _check_each((pixels >= 0) & (pixels <= 255), names, f"expected pixels from 0 to 255; {otherwise}")
     if pixels.max() <= 1 and (pixels != np.round(pixels)).any():
-        raise DataError(names[0], f"expected pixels from 0 to 255, found none above {pixels.max():g}; {otherwise}")
+        raise DataError(
+            names[0],
+            f"expected pixels from 0 to 255, found none above {pixels.max():g}; {otherwise}; "
+            "if they are pixels divided by 255, multiply them by 255",
+        )
 
 
 def _check_each(good: NDArray[np.bool_], names: list[str], reason: str) -> None:
@@ -232,7 +237,7 @@ def iterate(
     check_argument("batch_size", batch_size, Count)
     dialect, place = dialect or Dialect(), place or Place()
     if named is None and taken.columns and not raw and (given := tables(inputs)) is not None:
-        return row_batches(given, taken, batch_size, strict, assumed, dialect)
+        return _watched(row_batches(given, taken, batch_size, strict, assumed, dialect), taken)
     found = _found(inputs, named, strict)
     if notes is not None:
         notes += _unread(found)
@@ -248,7 +253,19 @@ def iterate(
         place.total = len(found)
     alone = place if len(found) == 1 else None
     arrays = Arrays(taken, () if raw else taken.steps, batch_size, strict, dialect, alone)
-    return _batches(found, Pictures(taken, steps, batch_size, strict, notes), arrays)
+    return _watched(_batches(found, Pictures(taken, steps, batch_size, strict, notes), arrays), taken)
+
+
+def _watched(found: Iterator[Batch | Bad], taken: Taken) -> Iterator[Batch | Bad]:
+    """The same; warns once of columns that are far from those of training. Batches may be of one row each."""
+    rows, warned = np.empty((0, len(taken.columns))), not taken.columns
+    for each in found:
+        if isinstance(each, Batch) and not warned:
+            rows = np.concatenate([rows[-MANY:], each.x])
+            if fault := far_fault(rows, taken.columns):
+                warned = True
+                warn(f"{each.names[-1].rstrip('0123456789]').rstrip(':[')}: {fault}", DataWarning)
+        yield each
 
 
 def _found(inputs: Any, named: Named | None, strict: bool) -> list[Source | Bad]:

@@ -16,7 +16,6 @@ from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.names import Engine
 from portable_nn.data.batches import Taken
-from portable_nn.data.columns import far_fault
 from portable_nn.data.trained import TRAINED_ON
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, ranges
@@ -42,7 +41,11 @@ class Input(NamedTuple):
     def taken(self) -> Taken:
         """The inputs that the model takes, for readers of examples; the shape is empty where pictures decide it."""
         return Taken(
-            static(self.value.shape[1:]) or (), self.info.preprocessing, self.info.kind, dtype=self.value.dtype
+            static(self.value.shape[1:]) or (),
+            self.info.preprocessing,
+            self.info.kind,
+            columns=self.info.columns,
+            dtype=self.value.dtype,
         )
 
 
@@ -94,8 +97,6 @@ class Runner:
 
     def fault(self, x: Array) -> str | None:
         """The fault of examples that are far from what the model is made for; ``None`` where they are not."""
-        if fault := far_fault(x, self.input.info.columns):
-            return f"{self.model.where}: {fault}"
         if self.range and (fault := self.range.fault(x)):
             where = f"{self.model.where} is made for numbers {self.range}, which '{self.range.node}' scales"
             return f"the examples {fault}, but {where}"

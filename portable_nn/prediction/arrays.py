@@ -96,11 +96,11 @@ def outputs_of(model: str | Path | Network, inputs: Any, options: ModelOptions, 
 def _fed(model: Runnable, value: Value, given: Any, options: ModelOptions, notes: list[str]) -> list[Array]:
     """Examples for an input, in arrays of one shape each."""
     info = next(info for info in model.description.inputs if info.name == value.name)
-    if options.raw or not (are_pictures(given) or info.preprocessing or options.preparation):
+    if options.raw or not (are_pictures(given) or info.columns or info.preprocessing or options.preparation):
         return [_plain(value, given, options.named)]
     found = model.prepared(value, options.preparation)
     notes += found.warnings
-    batches = iterate(given, found.taken, assumed=notes, named=options.named)
+    batches = iterate(given, found.taken, assumed=notes, named=options.named, dialect=options.dialect)
     return [cast(each.x, value, model.where) for each in batches if isinstance(each, Batch)]
 
 
@@ -189,6 +189,8 @@ class OutputRows:
         found: the outputs, from ``place`` on.
         place: how many examples are passed over without being computed, and how many there are.
         made: how many examples have come.
+        bad: for how many of them the model gives NaN or infinity.
+        first_bad: the place of the first of them.
     """
 
     model: Runnable
@@ -196,6 +198,8 @@ class OutputRows:
     found: Iterator[dict[str, Array]]
     place: Place = field(default_factory=Place)
     made: int = 0
+    bad: int = 0
+    first_bad: int | None = None
 
     @property
     def total(self) -> int | None:
@@ -204,16 +208,24 @@ class OutputRows:
 
     def state(self) -> dict[str, Any]:
         """The counts so far, as JSON has them."""
-        return {"made": self.made}
+        return {"made": self.made, "bad": self.bad, "first_bad": self.first_bad}
 
     def go_on(self, state: Mapping[str, Any]) -> None:
         """Pass over those before ``state``. Nothing is computed yet."""
         self.made = self.place.skip = state["made"]
+        self.bad, self.first_bad = state["bad"], state["first_bad"]
 
     def in_batches(self) -> Iterator[dict[str, Array]]:
         """The outputs, those together that are computed at once."""
         for outputs in self.found:
-            self.made += row_count(outputs)
+            bad = np.zeros(row_count(outputs), bool)
+            for array in outputs.values():
+                if array.dtype.kind == "f":
+                    bad |= ~np.isfinite(array).reshape(len(bad), -1).all(axis=1)
+            if self.first_bad is None and bad.any():
+                self.first_bad = self.made + int(bad.argmax())
+            self.bad += int(bad.sum())
+            self.made += len(bad)
             yield outputs
 
 
@@ -260,8 +272,10 @@ class RowWise:
             place.total = sum(map(len, arrays))
             batches = _batches(arrays, entry, self.model.where, options.batch_size, place)
         else:
-            size, named = options.batch_size, options.named
-            each = iterate(list(inputs), self.taken, batch_size=size, assumed=notes, named=named, place=place)
+            given, size, named = list(inputs), options.batch_size, options.named
+            each = iterate(
+                given, self.taken, batch_size=size, assumed=notes, dialect=options.dialect, named=named, place=place
+            )
             batches = (cast(batch.x, entry, self.model.where) for batch in each if isinstance(batch, Batch))
         return OutputRows(self.model, self.names, map(self._computed, place.passed(batches, len)), place)
 
@@ -285,7 +299,8 @@ def row_wise(model: Runnable, options: ModelOptions, notes: list[str], *, pictur
         return None
     output, preparation = options.output, options.preparation
     names = [model.output_named(output).name] if output is not None else [value.name for value in model.outputs]
-    if not pictures and (options.raw or not (model.description.inputs[0].preprocessing or preparation)):
+    info = model.description.inputs[0]
+    if not pictures and (options.raw or not (info.columns or info.preprocessing or preparation)):
         return RowWise(model, names, None)
     prepared = model.prepared(entry, preparation)
     if pictures and not prepared.taken.shape:

@@ -103,7 +103,7 @@ def train_arrays(
     wanted, y = _wanted(y, train, names, task, sizes[-1], None if loss is None else find_loss(loss), labels)
     wanted = replace(wanted, loss=with_options(wanted.loss, loss_options or {}))
     units = {name: said.unit for name, said in zip(names, y.meanings, strict=False)} | dict(units or {})
-    first = _first_layers(train.of(x)) if standardise else []
+    first = _first_layers(x, train) if standardise else []
     layers_after = layers_for(wanted, sizes, activation)
     network = Sequential(Input(x.shape[1]), *first, *layers_after, labels=wanted.labels, seed=seed)
     network.inputs = (InputInfo(network.inputs[0].name, "table"),)
@@ -165,16 +165,23 @@ def _flat(x: Stored) -> Stored:
     return x.changed((math.prod(x.shape[1:]),), x.dtype, lambda rows: rows.reshape(len(rows), -1))
 
 
-def _first_layers(x: Stored) -> list[Layer]:
-    mean, std = _statistics(x)
+def _first_layers(x: Stored, train: Blocks) -> list[Layer]:
+    mean, std = _statistics(x, train)
     return [Normalization(mean=mean, std=std)]
 
 
-def _statistics(x: Stored) -> tuple[Array, Array]:
-    """The mean and the standard deviation of each column, 1 where it does not vary. Raises ``UsageError``."""
-    found = moments(x, 1)
+def _statistics(x: Stored, train: Blocks) -> tuple[Array, Array]:
+    """The mean and the standard deviation of each column over the examples to train on, 1 where it does not vary.
+
+    Raises ``UsageError`` that names the first row of all with NaN or infinity.
+    """
+    found = moments(train.of(x), 1)
     if not np.isfinite(found.mean).all() or not np.isfinite(found.std).all():
-        raise UsageError(f"{x.name} holds NaN or infinity: nothing can be learned from it")
+        parts = (x[start:stop] for start, stop in pieces(len(x), piece_of([x])))
+        bad = np.concatenate([~np.isfinite(each).reshape(len(each), -1).all(axis=1) for each in parts])
+        rows = f"{bad.sum():,} of {quantity(len(x), 'row')}, the first is {bad.argmax()} (from 0)"
+        instead = "leave these rows out of all arrays, or put numbers there"
+        raise UsageError(f"{x.name} holds NaN or infinity in {rows}: nothing can be learned from it: {instead}")
     return found.mean, np.where(found.is_constant | (found.std == 0), 1.0, found.std)
 
 
@@ -192,7 +199,7 @@ def _wanted(
     loss = loss_of("numbers have", loss)
     if last not in (None, width):
         raise UsageError(f"the last layer has {quantity(last, 'unit')}, but a target has {quantity(width, 'number')}")
-    mean, std = _statistics(train.of(y))
+    mean, std = _statistics(y, train)
     return Target(called, np.empty(0), width, loss, mean=mean, std=std), y
 
 

@@ -49,6 +49,27 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
     assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
 
 
+def test_rows_with_nan_are_named_in_training_and_in_every_output(run, echoes):
+    pnn.Sequential(pnn.Input(6), pnn.Dense(1), seed=0).save("net.safetensors")
+    wanted = pnn.load("net.safetensors").predict(X)
+    with h5py.File(echoes, "a") as file:
+        file["waveforms"][[7, 300], 2] = np.nan, np.inf
+    done = run(*TRAIN, "--out", "swh.safetensors")
+    assert done.code == 2
+    assert "waveforms holds NaN or infinity in 2 of 900 rows, the first is 7 (from 0)" in done.err
+    for out in ("y.h5", "y.npy", "y.csv"):
+        done = run("predict", "net.safetensors", "echoes.h5", "--inputs", "waveforms", "--out", out)
+        assert done.code == 3
+        assert "2 of 900 " in done.err
+    assert (
+        "error: 2 of 900 rows cannot be used, the first is 7 (from 0)"
+        in run("predict", "net.safetensors", "echoes.h5", "--inputs", "waveforms", "--out", "y.npz").err
+    )
+    found = np.load("y.npy")
+    assert np.flatnonzero(~np.isfinite(found[:, 0])).tolist() == [7, 300]
+    np.testing.assert_allclose(np.delete(found, [7, 300], 0), np.delete(wanted, [7, 300], 0), rtol=1e-5, atol=1e-5)
+
+
 def test_a_unit_in_a_text_that_is_not_read_is_none_and_is_told(run, echoes, tmp_path):
     with h5py.File(echoes, "a") as file:
         file["swh"].attrs["units"] = "m"  # Of variable length, as h5py writes it.
@@ -111,7 +132,7 @@ def test_tune(run, echoes, tmp_path):
     ("arguments", "code", "reason"),
     [
         (("train", "6-8-1", "echoes.h5", "--inputs", "waveforms"), 2, "--inputs needs --target"),
-        ((*TRAIN, "--drop", "a"), 2, "--drop is for tables with named columns"),
+        ((*TRAIN, "--drop", "a"), 2, "--drop is for tables with named columns: --inputs reads arrays, as they are"),
         (("train", "6-1", "echoes.h5", "--inputs", "no", "--target", "swh"), 3, "has no 'no'; it has kind, swh"),
         (("predict", "digits", "echoes.h5", "--inputs", "no"), 3, "has no 'no'; it has kind, swh, waveforms"),
         (("evaluate", "digits", "echoes.h5", "--inputs", "swh"), 2, "--inputs needs --target"),

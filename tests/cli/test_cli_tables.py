@@ -63,6 +63,11 @@ def test_rows_are_predicted_by_names_in_any_order(run, houses: Path, tmp_path: P
     assert rows[0] == ["input", "price [k€]", "error"]
     assert abs(float(rows[1][1]) - 210) < 40
     assert rows[3][2].startswith("column 'district': 'east' is none of the categories north, south (train --missing ")
+    found = run("predict", "price.safetensors", "new.csv", "--out", "y.npy")
+    assert (found.code, "new.csv:4: column 'district': 'east' is none of" in found.err) == (3, True)
+    (tmp_path / "new.csv").write_text("rooms,colour,district,area\n3,red,south,80\n,blue,north,120\n")
+    assert run("predict", "price.safetensors", "new.csv", "--out", "y.npy", "--force").code == 0
+    np.testing.assert_allclose(np.load("y.npy")[:, 0], [float(row[1]) for row in rows[1:3]], rtol=1e-4)
 
 
 def test_the_rows_that_are_dropped_are_counted_among_all(run, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from portable_nn.data.batches import Bad, Batch, Taken
 from portable_nn.data.given import Named
 from portable_nn.data.images import read_image
 from portable_nn.preprocessing.applying import apply, apply_arithmetic
-from portable_nn.preprocessing.defaults import default_preprocessing
+from portable_nn.preprocessing.defaults import DIGIT, default_preprocessing
 from portable_nn.preprocessing.steps import Preprocessing, ScaleStep
 
 STEPS = default_preprocessing((784,))
@@ -326,3 +326,13 @@ def test_wrong_arguments_are_reported_at_once(tmp_path: Path, digit: Path) -> No
 def test_heavy_packages_are_imported_when_they_are_needed() -> None:
     code = "import sys, portable_nn.data.sources; print({'PIL', 'imageio', 'h5py', 'onnx'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_pixels_over_255_are_to_be_multiplied_by_255() -> None:
+    ready = np.random.default_rng(0).random((2, 784))
+    advice = "if they are pixels divided by 255, multiply them by 255"
+    for steps, has_raw in ((DIGIT, False), (STEPS, True)):
+        with pytest.raises(DataError, match=advice) as error:
+            list(iterate([ready], steps, (784,)))
+        assert ("raw" in str(error.value)) == has_raw
+        assert len(list(iterate([ready * 255], steps, (784,)))) == 1
