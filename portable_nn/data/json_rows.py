@@ -21,7 +21,7 @@ def is_json(path: str | Path) -> bool:
 
 
 def read_json(path: str | Path) -> tuple[str, Any]:
-    """What messages call a file, and its rows: a list, or an object of columns or of the cells of one row.
+    """The name of a file in messages, and its rows: a list, or an object of columns or of the cells of one row.
 
     Each line is a row in ``.jsonl``, and where the first of several lines is JSON by itself. An object that holds one
     list of rows, such as ``{"instances": [[1, 2]]}``, stands for it.

@@ -300,7 +300,7 @@ def row_wise(model: Runnable, options: ModelOptions, notes: list[str], *, pictur
     output, preparation = options.output, options.preparation
     names = [model.output_named(output).name] if output is not None else [value.name for value in model.outputs]
     info = model.description.inputs[0]
-    if not pictures and (options.raw or not (info.columns or info.preprocessing or preparation)):
+    if not pictures and (options.raw or not any((info.columns, info.preprocessing, preparation))):
         return RowWise(model, names, None)
     prepared = model.prepared(entry, preparation)
     if pictures and not prepared.taken.shape:

@@ -329,10 +329,10 @@ def test_heavy_packages_are_imported_when_they_are_needed() -> None:
 
 
 def test_pixels_over_255_are_to_be_multiplied_by_255() -> None:
-    ready = np.random.default_rng(0).random((2, 784))
+    ready = np.random.default_rng(0).random((2, 28, 28))
     advice = "if they are pixels divided by 255, multiply them by 255"
-    for steps, has_raw in ((DIGIT, False), (STEPS, True)):
+    for steps, shape, has_raw in ((DIGIT, (28, 28), False), (STEPS, (784,), True)):
         with pytest.raises(DataError, match=advice) as error:
-            list(iterate([ready], steps, (784,)))
+            list(iterate(ready, steps, shape))
         assert ("raw" in str(error.value)) == has_raw
-        assert len(list(iterate([ready * 255], steps, (784,)))) == 1
+        assert len(list(iterate(ready * 255, steps, shape))) == 1

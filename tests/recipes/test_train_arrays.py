@@ -12,6 +12,7 @@ import pytest
 import portable_nn as pnn
 from portable_nn.core.errors import UsageError
 from portable_nn.data import stored
+from portable_nn.data.apart import divided
 from portable_nn.recipes.arrays import _statistics
 from portable_nn.training import sources
 
@@ -32,7 +33,8 @@ def path(tmp_path: Path) -> Path:
 def test_statistics_of_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("portable_nn.data.statistics.READ", 100)
     big = np.column_stack([X, np.ones(600), X[:, 0] + 1e6]).astype(np.float64)
-    mean, std = _statistics(stored.as_stored(big, "x"))
+    x = stored.as_stored(big, "x")
+    mean, std = _statistics(x, divided([x], 0, 0)[0])
     np.testing.assert_allclose(mean, big.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(std, [*big.std(axis=0)[:6], 1, big.std(axis=0)[7]], rtol=1e-9)
 
