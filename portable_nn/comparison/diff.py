@@ -239,7 +239,8 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
     if types := found.narrower():
         worst = max(outputs.values(), key=lambda each: each.max_rel_error, default=Difference())
         error = f"{worst.max_abs_error:.1e}, {worst.max_rel_error:.1e} of the largest magnitude"
-        return "same", f"but in {', '.join(types)}, which explains all differences; the largest of an output is {error}"
+        explained_by = f"one of them is in {', '.join(types)}, which explains all differences"
+        return "same", f"{explained_by}; the largest of an output is {error}"
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 

@@ -152,8 +152,8 @@ def as_text(found: Diff) -> str:
     if found.partings:
         places = [
             (
-                some(each.nodes_a[-3:]),
-                some(each.nodes_b[-3:]),
+                some(each.nodes_a),
+                some(each.nodes_b),
                 f"{each.apart:.2e}" if math.isfinite(each.apart) else "not comparable",
                 limit_in_words(each.guaranteed),
                 limit_in_words(each.likely),

@@ -21,6 +21,7 @@ from portable_nn.core.graph import Graph, Node, Value
 from portable_nn.format.meaning import Column, Statistics
 from portable_nn.network import Network
 from portable_nn.onnx.samples import meant, varied
+from portable_nn.onnx.verification.differences import difference
 from portable_nn.onnx.verification.stored import stored
 from portable_nn.onnx.verify import Proof, Tolerance, compare
 from portable_nn.onnx.writing import to_model
@@ -88,6 +89,13 @@ def test_one_flipped_bit_of_a_file_is_named(tmp_path: Path, element: int, bit: i
     message = rf"^m: weights differ .*: 'a\.weight' differs in 1 of 12 elements: 'a\.weight'\[{row}, {column}\] is "
     with pytest.raises(VerificationError, match=message):
         proved(net, to_model(net.graph, net.parameters), source=bytes(data))
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_an_error_is_never_negative(zero: float) -> None:
+    """As a text, too: the negative of a difference of zero is -0.0."""
+    x = np.full(3, zero, np.float32)
+    assert difference(x, np.zeros(3, np.float32)).cells() == difference(x + 1, x + 1).cells() == ("0.0e+00", "0.0e+00")
 
 
 def test_a_rounding_that_is_not_the_stated_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

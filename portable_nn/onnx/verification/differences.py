@@ -119,7 +119,7 @@ def largest_gap(ours: Array, theirs: Array) -> float:
     if ours.dtype.kind == "f" and ours.size:
         with np.errstate(all="ignore"):
             apart = ours - theirs
-            found = max(-float(apart.min()), float(apart.max()))
+            found = abs(max(-float(apart.min()), float(apart.max())))  # Never -0.0.
         if np.isfinite(found):
             return found
     return float(gaps(ours, theirs).max(initial=0.0))
@@ -144,7 +144,7 @@ def magnitude(array: Array) -> float:
     if array.dtype.kind == "f" and array.size:
         low, high = float(array.min()), float(array.max())
         if np.isfinite(low) and np.isfinite(high):
-            return max(-low, high)
+            return abs(max(-low, high))
     return float(np.abs(array, where=np.isfinite(array), out=np.zeros(array.shape)).max(initial=0.0))
 
 
