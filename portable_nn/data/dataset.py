@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.data.arrays import IDX_NAME, chosen, read_arrays, read_idx
+from portable_nn.data.cells import MISSING
 from portable_nn.data.csv_columns import headings
 from portable_nn.data.frames import Dialect, columns_of
 from portable_nn.data.given import side_by_side
@@ -76,8 +77,8 @@ def read_dataset(
 
     Labels come from ``labels_path`` if it is given; else from the first column of a CSV, from the array beside the
     examples in npz, HDF5 and JSON, or for the images of MNIST from the file of labels in the same folder. ``width`` is
-    the number of values in a row of CSV; without it the first column holds the labels. ``dialect`` has the header and
-    the encoding of CSV, and ``dtype`` is the type of its values.
+    the number of values in a row of CSV, before which labels may be words; without it the first column holds the
+    labels, as numbers. ``dialect`` has the header and the encoding of CSV, and ``dtype`` is the type of its values.
 
     Raises:
         DataError: a file is damaged or of another kind, or the numbers of labels and of examples differ.
@@ -158,10 +159,15 @@ def _numbers(found: Any, where: str) -> NDArray[Any]:
 
 def _read_table(path: str | Path, width: int | None, dialect: Dialect, dtype: DTypeLike) -> Dataset:
     labels, values = list[NDArray[Any]](), list[NDArray[Any]]()
-    for chunk in iterate_csv(path, width, header=dialect.header, encoding=dialect.encoding):
+    words = width is not None  # Otherwise the first column may hold a number of the example.
+    for chunk in iterate_csv(path, width, header=dialect.header, encoding=dialect.encoding, words=words):
         assert not isinstance(chunk, DataError)  # It is raised: the reading is strict.
         labels += [] if chunk.labels is None else [chunk.labels]
         values.append(chunk.values.astype(dtype))
+        if labels and (lacking := [label in MISSING for label in labels[-1].tolist()]).count(True):
+            raise DataError(
+                path, f"row {chunk.numbers[lacking.index(True)]}: there is no label, or one such as ? or NA"
+            )
     # The labels of one chunk may all be integers, and those of another not.
     y = whole(np.concatenate(labels)) if labels else None
     return Dataset(np.concatenate(values), y)

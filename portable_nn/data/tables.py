@@ -307,8 +307,8 @@ def _parse_parts(lines: list[Line], layout: _Layout) -> Iterator[Rows | DataErro
 
 
 def whole(values: NDArray[Any]) -> NDArray[Any]:
-    """Floats that are all integers as int64, others unchanged: labels are used as keys and indices."""
-    return values.astype(np.int64) if (values == np.round(values)).all() else values
+    """Floats that are all integers as int64, all else unchanged: labels are used as keys and indices."""
+    return values.astype(np.int64) if values.dtype.kind == "f" and (values == np.round(values)).all() else values
 
 
 def _fault(lines: list[Line], layout: _Layout, otherwise: str) -> DataError:

@@ -269,7 +269,7 @@ def classes(y: Array | None, count: int, width: int) -> tuple[Array, list[str]]:
             f"the last layer has {quantity(count, 'unit')}, but each example is labelled by "
             f"{quantity(y.shape[1], 'number')}"
         )
-    y = whole(y) if y.dtype.kind == "f" else y
+    y = whole(y)
     values, numbers = np.unique(y[:, 0], return_inverse=True)
     if values.dtype.kind in "bui" and values[0] >= 0 and values[-1] < count:
         return y[:, 0].astype(np.int64), [str(number) for number in range(count)]

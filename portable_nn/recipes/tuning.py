@@ -14,7 +14,7 @@ from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.graph import format_shape
 from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
-from portable_nn.core.text import quantity
+from portable_nn.core.text import quantity, some
 from portable_nn.data.apart import split
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.frames import Dialect, read_frame
@@ -239,6 +239,10 @@ def _name_classes(network: Network, y: Array | None, width: int) -> Array:
     words = [] if y is None or y.size != len(y) else _words(y.reshape(-1))
     if words and known.keys() >= set(words):
         return np.array([known[word] for word in words])
+    if known and (others := [str(each) for each in (() if y is None else y.flat) if isinstance(each, str)]):
+        strange = some(sorted(set(others) - known.keys()))
+        way = "until -1 (until='-1') gives it a new last layer for those of the data"
+        raise UsageError(f"the data have other classes, {strange}, than the network, {some(known)}: {way}")
     targets, names = classes(y, shape[1], width)
     if not known:
         network.outputs = (replace(network.outputs[0], labels=tuple(names)),)
@@ -247,4 +251,4 @@ def _name_classes(network: Network, y: Array | None, width: int) -> Array:
 
 def _words(y: Array) -> list[str]:
     """Labels as text: 3.0 is 3."""
-    return [str(value) for value in (whole(y) if y.dtype.kind == "f" else y)]
+    return [str(value) for value in whole(y)]

@@ -150,6 +150,25 @@ def test_a_model_without_names_of_columns_is_tuned_on_the_column_that_target_nam
     assert found.err == "error: --target takes one column of a table, not kind, a\n"
 
 
+def test_a_model_of_scikit_learn_is_tuned_on_its_classes_in_words(run, tmp_path: Path) -> None:
+    """They stand in the first column, in an order of their own, and the model's order stays."""
+    skl2onnx, linear = pytest.importorskip("skl2onnx"), pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(0)
+    words = np.array(["rose", "iris", "tulip"])[np.arange(90) % 3]
+    x = (np.eye(3)[np.arange(90) % 3] * 4 + rng.normal(size=(90, 3))).astype(np.float32)
+    fitted = linear.LogisticRegression(C=0.01).fit(x, words)
+    (tmp_path / "m.onnx").write_bytes(skl2onnx.to_onnx(fitted, x[:1]).SerializeToString())
+    rows = "".join(f"{word},{','.join(map(str, row))}\n" for word, row in zip(words, x, strict=True))
+    (tmp_path / "t.csv").write_text(rows)
+    assert run("tune", "m.onnx", "t.csv", "--epochs", "20", "--rate", "0.1", "-o", "tuned.npz").code == 0
+    tuned = pnn.load(tmp_path / "tuned.npz")
+    assert tuned.labels == tuple(fitted.classes_) == ("iris", "rose", "tulip")
+    expected = linear.LogisticRegression(C=100.0).fit(x, words).predict(x)
+    assert (np.array(tuned.labels)[tuned.predict(x).argmax(axis=1)] == expected).mean() > 0.95
+    (tmp_path / "t.csv").write_text(f"{rows}?,1,2,3\n")
+    assert "t.csv: row 91: there is no label" in run("tune", "m.onnx", "t.csv", "-o", "other.npz").err
+
+
 def test_a_table_whose_first_column_is_no_label_is_refused_by_a_foreign_classifier(run, tmp_path: Path) -> None:
     """Otherwise the inputs would be the columns after it."""
     net = pnn.Sequential(pnn.Input(2), pnn.Dense(3), pnn.Softmax(), seed=0)

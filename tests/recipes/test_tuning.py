@@ -143,6 +143,12 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
         (network(), (X, None), {}, "the data have no labels: in CSV they come first in each row, before the 4 numbers"),
         (network(), (X, None), {"until": "tanh"}, "the data have no labels: in CSV they come first in each row"),
         (network(), (X, np.arange(90)), {}, "the last layer has 3 units, but the data have 90 classes: 0, 1, 2, 3, 4,"),
+        (
+            network(),
+            (X, np.array(["a", "d", "e"])[Y]),  # As many as the network has, and yet others.
+            {},
+            "the data have other classes, d, e, than the network, a, b, c: until -1 (until='-1') gives it a new last",
+        ),
         (network(), (X, Y), {"labels": "xyz"}, "the classes of a trained network have their names: others are for a"),
         (network(), (X, Y), {"labels": "xy", "until": "tanh"}, "2 labels cannot name the 3 classes of the data"),
         (network(), (X, Y), {"until": "tan"}, "until: no value and no node is called 'tan': did you mean 'tanh'?"),
