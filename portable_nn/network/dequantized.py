@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from itertools import permutations
 
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Arr
 
     Raises ``UsageError`` where there are none.
     """
+    graph = replace(graph, nodes=tuple(_in_floats(graph)))
     values = list(dict.fromkeys(_weights(graph)))
     if not values:
         raise UsageError(f"dequantize: no weights are quantised so that they could be floats{_why(graph)}")
@@ -39,6 +41,39 @@ def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Arr
     return replace(graph, parameters=(*kept, *made), nodes=nodes), weights
 
 
+def _in_floats(graph: Graph) -> Iterator[Node]:
+    """The nodes, with products of floats where those of whole numbers are scaled: (x - zero)·scale, and the weights."""
+    makers, types, names = graph.makers(), infer(graph).types, Names.beside(graph)
+    fixed = {value.name for value in graph.parameters}
+
+    def inputs(name: str, operator: str) -> tuple[str, ...]:
+        node = makers.get(name)
+        return node.inputs if node and node.operator == operator else ()
+
+    def scaled(whole: str, both: str) -> Iterator[tuple[Node, str, tuple[str, ...], tuple[str, ...]]]:
+        product = makers.get(next(iter(inputs(whole, "Cast")), ""))
+        for scale, of_weights in permutations(inputs(both, "Mul"), 2):
+            if product and product.operator.endswith("Integer") and scale not in fixed and of_weights in fixed:
+                x, weights, *zeros = product.inputs
+                yield product, weights, (x, scale, *zeros[:1]), (weights, of_weights, *zeros[1:])
+
+    for node in graph.nodes:
+        if fixed.issuperset(filter(None, node.inputs)):
+            fixed.update(node.outputs)
+        pairs = permutations(node.inputs, 2) if node.operator == "Mul" else ()
+        for product, weights, *read in (each for pair in pairs for each in scaled(*pair)):
+            shapes = [{types[name].shape for name in each[1:] if name} for each in read]
+            by_column = types[weights].shape[1:] if product.operator == "MatMulInteger" else ()
+            if shapes[0] != {()} or shapes[1] not in ({()}, {by_column}):
+                continue
+            floats = names.fresh(f"{read[0][0]}.float"), names.fresh(_short(weights))
+            for name, each in zip(floats, read, strict=True):
+                yield Node(name, "DequantizeLinear", tuple(filter(None, each)), (name,), {"axis": 1})
+            kind, options = product.operator.removesuffix("Integer"), product.attributes
+            node = replace(node, operator=kind, inputs=floats, attributes=options)
+        yield node
+
+
 def _why(graph: Graph) -> str:
     """The nodes with weights of whole numbers, in words."""
     whole = [str(node) for node in graph.nodes if node.operator in QUANTISED]
@@ -47,7 +82,7 @@ def _why(graph: Graph) -> str:
 
 def _short(name: str) -> str:
     """The name of a weight whose value onnxruntime's quantiser has called so."""
-    return name.removesuffix("_DequantizeLinear_Output")
+    return name.removesuffix("_DequantizeLinear_Output").removesuffix("_quantized")
 
 
 def _renamed(node: Node, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Node:

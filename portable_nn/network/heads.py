@@ -32,10 +32,10 @@ def head_input(graph: Graph, place: int = -1) -> str:
             left -= 1
             if not left and read in made:
                 return read
-    hint = f"{FLOATS_TRAIN}; " if any(node.operator in QUANTISED for node in graph.nodes) else ""
+    hint = FLOATS_TRAIN + "; " if any(node.operator in QUANTISED for node in graph.nodes) else "until: "
     last = ", ".join(main_nodes(graph)[-3:]) or "there is none"
     raise UsageError(
-        f"until: {hint}there is no linear layer before the output '{graph.outputs[0]}' that a new one could "
+        f"{hint}there is no linear layer before the output '{graph.outputs[0]}' that a new one could "
         f"replace (number {place}); a name of a node says where to cut: {last}"
     )
 

@@ -327,10 +327,10 @@ class Network:
     def dequantize(self) -> Network:
         """The network with floats in place of quantised weights: they train, and results stay the same.
 
-        Weights that DequantizeLinear reads, or that are packed in bytes (``MatMulNBits``), become parameters of the
-        numbers that the network computes of them. What is rounded on the way from layer to layer stays rounded, as its
-        ranges are a part of the network; gradients go straight through it. Nodes that multiply whole numbers
-        (``MatMulInteger``, ``QLinearConv``) stay as they are.
+        Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), or that are packed
+        in bytes (``MatMulNBits``), become parameters of the numbers that the network computes of them. What is rounded
+        on the way from layer to layer stays rounded, as its ranges are a part of the network; gradients go straight
+        through it. Nodes that round what they multiply (``QLinearConv``) stay as they are.
 
         Raises ``UsageError`` where no weights are so.
         """

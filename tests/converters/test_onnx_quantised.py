@@ -92,6 +92,34 @@ def test_a_network_with_measured_ranges(
     if form == quantization.QuantFormat.QDQ:
         [note] = [each for each in read_onnx(path).notes if "quantised" in each]
         assert note.startswith(f"{len(network.dequantize().parameters) - len(network.parameters)} tensors of weights")
+    else:
+        [note] = [each for each in read_onnx(path).notes if "quantised" in each]
+        assert note.endswith("; train the file of floats")
+
+
+@pytest.mark.parametrize(
+    ("weights", "per_channel"), [(Kind.QInt8, False), (Kind.QInt8, True), (Kind.QUInt8, False)], ids=str
+)
+def test_weights_of_products_of_whole_numbers_are_floats_that_train(
+    floats: Path, tmp_path: Path, weights: Any, per_channel: bool
+) -> None:
+    """They are the weights that were quantised, to a step, and the network still is what onnxruntime computes."""
+    path = tmp_path / "theirs.onnx"
+    quantization.quantize_dynamic(floats, path, weight_type=weights, per_channel=per_channel)
+    network = pnn.import_onnx(path).dequantize()
+    pnn.export_onnx(network, tmp_path / "again.onnx")
+    np.testing.assert_allclose(unfused(tmp_path / "again.onnx", X[:1]), unfused(path, X[:1]), atol=1e-6)
+    np.testing.assert_allclose(network.predict(X[:1]), unfused(floats, X[:1]), atol=0.02)
+    ours = [each for each in network.parameters.values() if each.ndim > 1]
+    tensors = map(numpy_helper.to_array, onnx.load(floats).graph.initializer)
+    for one, other in zip(ours, [each for each in tensors if each.ndim > 1], strict=True):
+        assert np.abs(one - (other if one.shape == other.shape else other.T)).max() <= np.ptp(other) / 128
+    head = network.until("-1")
+    kernel = ours[0].copy()
+    history = network.fit(X, Y, optimizer=pnn.Adam(0.01), epochs=20, progress=False)
+    assert history["loss"][-1] < history["loss"][0]
+    assert (ours[0] != kernel).all()
+    assert head.types[head.graph.outputs[0]].shape[1:] == (16,)
 
 
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)

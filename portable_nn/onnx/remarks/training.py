@@ -29,7 +29,11 @@ def quantised(graph: Graph) -> Iterator[str]:
     read |= {node.inputs[0] for node in graph.nodes if node.operator == "DequantizeLinear"} & (stored | constants)
     if read:
         verb = "is" if len(read) == 1 else "are"
+        are_rounded = any(
+            node.operator.startswith("QLinear") and read.intersection(node.inputs) for node in graph.nodes
+        )
+        way = "train the file of floats" if are_rounded else "dequantize() makes floats of them that train"
         yield (
             f"{quantity(len(read), 'tensor')} of weights {verb} quantised: the network runs as it is, and training "
-            "leaves these weights unchanged; dequantize() makes floats of them that train"
+            f"leaves these weights unchanged; {way}"
         )

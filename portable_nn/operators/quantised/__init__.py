@@ -5,5 +5,8 @@ from typing import Final
 QUANTISED: Final = frozenset({"DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"})
 """The operators that read weights of whole numbers."""
 
-FLOATS_TRAIN: Final = "its weights are quantised: tune the file of floats, or the network that dequantize() returns"
+FLOATS_TRAIN: Final = (
+    "the network's weights are quantised: tune the file of floats, or what Python makes of this one, "
+    "pnn.import_onnx(FILE).dequantize().save(OTHER)"
+)
 """What to do where nothing in a network with such operators can be trained."""
