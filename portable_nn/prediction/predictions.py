@@ -69,6 +69,7 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         self.notes = answers.notes
         self.judged = self.right = self.made = self.unsure = self.bad = 0
         self.first_bad: Prediction | None = None
+        self._is_told = False
         self.threshold = self._runner.info.threshold
         self.quantities = quantity_names(self._runner)
         self._each: Iterator[Prediction] = chain.from_iterable(map(self._counting, self._batches()))
@@ -216,8 +217,14 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
         shares = probabilities(numbers, kind, self._runner.info.temperature)
         find = ClassFinder(classes)
         expected = [class_named(each, find) for each in batch.labels] if batch.labels else [None] * len(batch.names)
+        known = {*classes, *([UNSURE] if self.threshold else [])}
+        if strange := {each for each in batch.labels or () if isinstance(each, str)}.intersection(expected) - known:
+            expected = [None if each in strange else each for each in expected]
+            if not self._is_told:
+                self._answers.warnings.append(f"labels that the model lacks are not compared: {some(sorted(strange))}")
+            self._is_told = True
         said = set(expected) - {None}
-        if said and not self.judged and not said & {*classes, *([UNSURE] if self.threshold else [])}:
+        if said and not self.judged and not said & known:
             return self._misplaced(batch)
         return _ranked(batch.names, shares, expected, classes, self._top, self.threshold, self._runner.digits)
 

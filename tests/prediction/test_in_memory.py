@@ -402,6 +402,26 @@ def test_labels_in_the_last_column(tmp_path: Path) -> None:
     assert [(each.label, each.error is None) for each in found] == [(None, False)] * 90
 
 
+def test_pictures_in_folders_that_are_no_classes_are_predicted(tmp_path: Path) -> None:
+    """As without the folders; those of classes are compared."""
+    net = pnn.Sequential(pnn.Input(3, 8, 8), pnn.Flatten(), pnn.Dense(2), labels=["cat", "dog"], seed=0)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), np.uint8)
+    alone = pnn.predict(net, [Image.fromarray(each) for each in pixels])
+    for place, each in enumerate(pixels):
+        folder = tmp_path / ("cat", "fern", "7")[place // 3]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(each).save(folder / f"{place}.png")
+    found = pnn.predict(net, [tmp_path / "fern", tmp_path / "7", tmp_path / "cat"])
+    nested = pnn.predict(net, tmp_path, batch_size=2)
+    by_name = {Path(each.input).stem: each for each in nested}
+    assert [by_name[str(place)].probability for place in range(9)] == [each.probability for each in alone]
+    assert [by_name[str(place)].expected for place in range(9)] == ["cat"] * 3 + [None] * 6
+    assert (nested.judged, nested.bad, len(found)) == (3, 0, 9)
+    assert [each for each in nested.warnings if "labels" in each] == [
+        "labels that the model lacks are not compared: 7"  # The first that is met.
+    ]
+
+
 def test_values_have_no_labels(tmp_path: Path) -> None:
     net = pnn.Sequential(pnn.Input(1), pnn.Dense(1), seed=0)
     (tmp_path / "two.csv").write_text("1,5\n2,6\n")
