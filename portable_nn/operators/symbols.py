@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -17,10 +17,20 @@ from msgspec import UNSET, UnsetType
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.arrays import as_array
 from portable_nn.core.dims import is_open
-from portable_nn.core.errors import Fault, GraphError
+from portable_nn.core.errors import Fault, GraphError, UsageError
 from portable_nn.core.graph import Attribute, Shape, Tensor
 from portable_nn.operators.inference import infer_node, named
-from portable_nn.operators.registry import DTYPE_CODES, Attr, InvalidNode, Operator, OperatorContext, Type, lookup
+from portable_nn.operators.registry import (
+    DTYPE_CODES,
+    REGISTRY,
+    Array,
+    Attr,
+    InvalidNode,
+    Operator,
+    OperatorContext,
+    Type,
+    lookup,
+)
 
 Scalar: TypeAlias = int | float
 _clock = itertools.count()
@@ -51,8 +61,6 @@ class Origin:
 
 class Symbol:
     """A value of a graph that is being built; arithmetic on it makes nodes."""
-
-    __array_priority__ = 1000.0
 
     def __init__(self, type: Type, origin: Origin, index: int = 0, name: str | None = None) -> None:
         self.type, self.origin, self.index, self.name = type, origin, index, name
@@ -97,11 +105,44 @@ class Symbol:
     def __pow__(self, other: Symbol | Scalar) -> Symbol:
         return emit("Pow", self, like(other, self))
 
-    def __matmul__(self, other: Symbol) -> Symbol:
-        return emit("MatMul", self, other)
+    def __matmul__(self, other: Symbol | Array) -> Symbol:
+        return emit("MatMul", self, like(other, self))
 
     def __neg__(self) -> Symbol:
         return emit("Neg", self)
+
+    def __abs__(self) -> Symbol:
+        return emit("Abs", self)
+
+    def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Symbol:
+        """The operator that is called as a function of numpy is: ``np.sin(x)``, ``2 * x`` with an array of numpy."""
+        name = _OTHERWISE.get(function, function.__name__.replace("arc", "a").capitalize())
+        if ("", name) not in REGISTRY or method != "__call__" or options:
+            known = "emit(operator, …) makes any node of ONNX"
+            raise UsageError(f"np.{function.__name__} is no function of symbols, as it is used here: {known}")
+        return emit(name, *(like(each, self) for each in inputs))
+
+    def _undecided(self, *_: object) -> NoReturn:
+        raise UsageError(
+            "a symbol has no value yet for a condition: emit('Where', np.greater(x, 0), a, b) is a where x is above 0, "
+            "and b elsewhere; np.maximum, np.minimum and abs need no condition"
+        )
+
+    __gt__ = __ge__ = __lt__ = __le__ = _undecided
+
+
+_OTHERWISE: Final[Mapping[np.ufunc, str]] = {
+    np.subtract: "Sub",
+    np.multiply: "Mul",
+    np.divide: "Div",
+    np.negative: "Neg",
+    np.absolute: "Abs",
+    np.power: "Pow",
+    np.matmul: "MatMul",
+    np.maximum: "Max",
+    np.minimum: "Min",
+}
+"""The operators that have another name than numpy's function."""
 
 
 class Leaf(Symbol):
@@ -210,8 +251,8 @@ def integers(values: Iterable[int]) -> Symbol:
     return constant(list(values), "int64")
 
 
-def like(value: Symbol | Scalar, other: Symbol) -> Symbol:
-    """A Python number as a constant of the type of ``other``; a symbol as it is."""
+def like(value: Symbol | Scalar | Array, other: Symbol) -> Symbol:
+    """A number or array as a constant of the type of ``other``; a symbol as it is."""
     return value if isinstance(value, Symbol) else constant(value, other.dtype)
 
 

@@ -153,6 +153,40 @@ def test_a_function_of_your_own() -> None:
     assert vector.linear
 
 
+def test_functions_and_arrays_of_numpy_are_those_of_a_game() -> None:
+    found = game(lambda x, y: np.sin(x) * np.tanh(y) - abs(x) + np.float64(2) * np.maximum(x, y))
+    assert found.value([0.5, -1.5]) == pytest.approx(np.sin(0.5) * np.tanh(-1.5) - 0.5 + 2 * 0.5)
+    slope = -np.cos(0.5) * np.tanh(-1.5) + 1 - 2, np.sin(0.5) / np.cosh(-1.5) ** 2
+    assert found.field([0.5, -1.5]) == pytest.approx(slope)
+    a = np.random.default_rng(0).normal(size=(2, 3))
+    for function in (lambda x, y: x @ a @ y, lambda x, y: x @ (a @ y)):
+        bilinear = game(function, players=(2, 3))
+        x, y = np.array([1.0, -2]), np.array([0.5, 3, -1])
+        assert bilinear.linear
+        assert bilinear.field([*x, *y]) == pytest.approx([*(-a @ y), *(x @ a)])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x, y: (x if x > 0 else -x) * y, "emit('Where', np.greater(x, 0), a, b) is a where x is above 0, and b"),
+        (
+            lambda x, y: np.hypot(x, y),
+            "np.hypot is no function of symbols, as it is used here: emit(operator, …)",
+        ),
+    ],
+    ids=["condition", "hypot"],
+)
+def test_what_symbols_do_not_do_is_said(function: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        game(function)
+
+
+def test_a_condition_on_values_is_a_node() -> None:
+    found = game(lambda x, y: emit("Where", np.greater(x, 0), x * y, 3 * x * y))
+    assert found.value([[2.0, 5], [-2, 5]]).tolist() == [10, -30]
+
+
 def test_equilibria_of_a_formula_are_found() -> None:
     found = game("(x - 1)*(y + 0.5)").equilibria
     assert np.allclose(found, [[1, -0.5]])

@@ -330,6 +330,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scheme": "alternate"}, "there is no scheme 'alternate': did you mean 'alternating'? there are simultaneous, al"),
     ({"method": "lola", "scheme": "alternating"}, "the method 'lola' has no alternating variant; there are "),
     ({"gamma": 1}, "the method 'simultaneous' has no option 'gamma': it has none"),
+    ({"matrix": 1}, "it has none; those of a game go to it: game(NAME, matrix=…), or --set game.matrix=…"),
     ({"method": "consensus", "beta": 1}, "the method 'consensus' has no option 'beta': it has gamma (1.0)"),
     ({"method": "momentum", "beta": 2}, "beta must be a number from -1 to 1, not 2"),
     ({"method": "lookahead", "k": 0}, "k must be a whole number from 1 to 10000, not 0"),

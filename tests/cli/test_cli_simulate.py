@@ -108,6 +108,12 @@ def test_the_pages_show_what_is_printed():
         ("--rate 0.1/sqrt(t) --steps 50", ["learning rate 0.1/sqrt(t)\n"]),
         ("--rate 0.1:1/t --steps 50", ["learning rate 0.1, decay 1/t\n"]),
         ("--start 0,0", ["converges (proved as F = 0 there): the start is an equilibrium"]),
+        ("--set game.matrix=0,-1,1/1,0,-1/-1,1,0", ["the start is an equilibrium; --start (start=) chooses another"]),
+        ("--game (x-1)*(y+2)+0.1*x**2 --top 3", ["\n--top 3: no method is known to converge to an equilibrium at"]),
+        (
+            "--rate 0.1:1/t --steps 50 --top 3",
+            ["\n--top 3: methods are listed for a learning rate that stays"],
+        ),
         (
             "--game dirac-gan --set game.gamma=1 --method extragradient",
             ["near the equilibrium at this learning rate, the fastest per gradient first"],

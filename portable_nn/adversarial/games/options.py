@@ -72,12 +72,12 @@ def no_such(kind: str, name: object, known: Iterable[str]) -> UsageError:
     return UsageError(f"there is no {kind} {name!r}: {meant}{' ' * bool(meant)}there are {', '.join(names)}")
 
 
-def filled(owner: str, given: dict[str, object], known: dict[str, Option]) -> dict[str, float | None]:
-    """All options of a game or method: those ``given``, checked, and defaults. Raises ``UsageError``."""
+def filled(owner: str, given: dict[str, object], known: dict[str, Option], hint: str = "") -> dict[str, float | None]:
+    """All options of a game or method: those ``given``, checked, and defaults. Raises ``UsageError``, with a hint."""
     for name in given:
         if name not in known:
             allowed = ", ".join(f"{key} ({option.default})" for key, option in known.items())
-            raise UsageError(f"{owner} has no option '{name}': it has {allowed or 'none'}")
+            raise UsageError(f"{owner} has no option '{name}': it has {allowed or 'none'}{hint.format(name)}")
     checked = {name: known[name].check(name, value) for name, value in given.items() if value is not None}
     return {name: option.default for name, option in known.items()} | checked
 

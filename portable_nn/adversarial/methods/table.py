@@ -81,7 +81,8 @@ class Method:
 
     def fill(self, options: Mapping[str, object]) -> MethodOptions:
         """All options: those given, checked, and defaults. Raises ``UsageError`` that lists the valid ones."""
-        return filled(f"the method '{self.name}'", dict(options), self.options)
+        of_game = "; those of a game go to it: game(NAME, {0}=…), or --set game.{0}=…"
+        return filled(f"the method '{self.name}'", dict(options), self.options, of_game)
 
     def begin(self, context: StepContext, z: Any) -> MethodState:
         """The state before the first step from z."""

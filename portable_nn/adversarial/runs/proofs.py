@@ -23,9 +23,11 @@ def by_rest(run: Run) -> Verdict | None:
     """Learning rates of 0, which move nobody, whatever the noise; or a start with F = 0."""
     if not run.later and not any(run.rates):
         return run.says(STAYS, PROVED, "as the rates are 0", "the point does not move", run.end, run.end)
-    if run.lengths[0] or not run.still or not np.isfinite(run.points).all():
+    moves = run.lengths[0] and run.game.field(run.points[0]).any()
+    if moves or not run.still or not np.isfinite(run.points).all():
         return None
-    return run.converging(PROVED, "as F = 0 there", "the start is an equilibrium", run.points[0])
+    text = "the start is an equilibrium; --start (start=) chooses another"
+    return run.converging(PROVED, "as F = 0 there", text, run.points[0])
 
 
 def by_modes(run: Run) -> Verdict | None:

@@ -173,7 +173,9 @@ def _factors(found: RunReport) -> str:
 def _remedies(found: RunReport, top: int) -> str:
     """The methods that converge: the first names, or the ``top`` with their factors."""
     if not found.remedies:
-        return ""
+        why = "no method is known to converge to an equilibrium at this learning rate"
+        why = why if found.result.rates.constant else "methods are listed for a learning rate that stays the same"
+        return f"\n--top {top}: {why}\n" if top else ""
     rows = [
         (
             row.method.name,
