@@ -222,7 +222,7 @@ class _Group(typer.core.TyperGroup):
     path: tuple[str, ...]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ["--help"])
+        return super().parse_args(ctx, args or [getattr(self.module, "ALONE", "--help")])
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.module.COMMANDS)

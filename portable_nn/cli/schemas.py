@@ -292,7 +292,10 @@ OUTPUTS: Final[Mapping[str, Any]] = {
                 }
             ],
             "metadata": TEXTS,
-            "file": ({"path sha256": "str", "bytes": "int", "signature": "str | null"}, "null"),
+            "file": (
+                {"path sha256": "str", "bytes": "int", "signature": "str | null", "weights": {"*": "int"}},
+                "null",
+            ),
             "training": ({"epoch batch step": "int"}, "null"),
             "tensors": [{"name dtype": "str", "shape": ["int"], "bytes": "int"}],
             "notes files unsigned": ["str"],

@@ -104,12 +104,16 @@ class TensorRow:
 
 @dataclass(frozen=True)
 class FileRow:
-    """The file that a model is in; ``signature`` is one beside it by its name, which has not been verified."""
+    """The file that a model is in; ``signature`` is one beside it by its name, which has not been verified.
+
+    ``weights`` are the sizes of other files in which it keeps weights, by their paths; its SHA-256 does not cover them.
+    """
 
     path: str
     bytes: int
     sha256: str
     signature: str | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

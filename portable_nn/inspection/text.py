@@ -29,6 +29,9 @@ def as_text(inspection: Inspection) -> str:
     """The inspection as tables, without a newline at the end."""
     found = inspection
     where = f"{found.file.path} ({size(found.file.bytes)})" if found.file else ""
+    if found.file and found.file.weights:
+        beside = some(f"{printable(path)} ({size(count)})" for path, count in found.file.weights.items())
+        where += f", with weights in {beside}, which the SHA-256 does not cover"
     parts = [
         fields(
             [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISDIR
@@ -45,15 +45,14 @@ def identity(path: Path) -> str:
     """The SHA-256 of a model file, and how those stand in which it keeps weights."""
     with open_regular(path) as file:
         found = f"the SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
-    return "; ".join([found, *_beside(path)])
+    return "; ".join([found, *(standing(path.parent / name) for name in weights_beside(path))])
 
 
-def _beside(path: Path) -> Iterator[str]:
-    """The files in which an ONNX file keeps its weights."""
-    if path.suffix.lower() == ".onnx":
-        from portable_nn.onnx.storage.files import data_files
+def weights_beside(path: Path) -> list[str]:
+    """The names of the files in which an ONNX file keeps its weights."""
+    from portable_nn.onnx.storage.files import data_files
 
-        yield from (standing(path.parent / name) for name in data_files(path))
+    return data_files(path) if path.suffix.lower() == ".onnx" else []
 
 
 def standing(path: Path) -> str:

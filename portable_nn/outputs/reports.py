@@ -20,6 +20,7 @@ from portable_nn.inspection import Inspection, inspect_manifest
 from portable_nn.inspection.rows import FileRow
 from portable_nn.network import Network
 from portable_nn.opening.kinds import open_any, open_model
+from portable_nn.opening.origin import weights_beside
 from portable_nn.plain.matching import Match, match
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def inspect(model: str | Path | Network) -> Inspection:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         signature = Path(f"{opened.path}.sig")
         beside = str(signature) if signature.is_file() else None
-        return replace(found, file=FileRow(str(opened.path), os.fstat(file.fileno()).st_size, digest, beside))
+        files = [opened.path.parent / name for name in weights_beside(opened.path)]
+        weights = {str(each): each.stat().st_size for each in files if each.is_file()}
+        return replace(found, file=FileRow(str(opened.path), os.fstat(file.fileno()).st_size, digest, beside, weights))
 
 
 def against(file: str | Path, model: str | Path) -> Match:

@@ -130,7 +130,7 @@ LIGHT = [
     ["train", "--help"],
     ["tune", "--help"],
     ["export", "--help"],
-    ["models"],
+    ["models", "--help"],
     ["models", "build", "--help"],
     ["size"],
     ["size", "conv", "--help"],

@@ -34,6 +34,12 @@ def test_export_and_import_are_each_others_inverse(run, tmp_path):
     assert (tmp_path / "d.safetensors").read_bytes() == DIGITS.weights.read_bytes()
 
 
+def test_the_group_by_itself_lists_the_models(run):
+    found = run("models")
+    assert (found.code, found.out) == (0, run("models", "list").out)
+    assert all(name in found.out for name in SHIPPED)
+
+
 def test_export_and_import_in_json(run, tmp_path):
     found = run("export", "digits-mlp", "d.onnx", "--format", "json").json
     assert found["schema"] == 1

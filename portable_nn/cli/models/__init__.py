@@ -10,9 +10,12 @@ COMMANDS: Final = {
     "build": "Train a shipped model anew, by its recipe.",
 }
 
+ALONE: Final = "list"
+"""The command that the name of the group alone stands for."""
+
 
 def command() -> None:
     """List the shipped models, show their cards, or train them anew.
 
-    Other commands take a shipped model by its name, where they take a file.
+    Without a command it lists them. Other commands take a shipped model by its name, where they take a file.
     """
