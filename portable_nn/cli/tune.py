@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from portable_nn.network import Network
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
@@ -85,7 +89,7 @@ def command(
         del options["preprocess"], options["labels"]
         pictures, unseen = training.pictures_apart(data)
         tuned = tune_pictures(network, pictures, until=until, freeze=listed(freeze), **options)
-        printer.notes(tuned.pictures.notes)
+        printer.notes([*tuned.pictures.notes, *_other_output(network, tuned[0])])
         finish(printer, *tuned[:2], out, checkpoints, None, training.picture, source, unseen, tuned.pictures)
         return
     if named["inputs"]:
@@ -95,6 +99,7 @@ def command(
             raise UsageError("--preprocess is not for --inputs: its arrays go to the network unchanged")
         rest, tested = training.arrays_apart(data, named["inputs"], named["targets"])
         trained = tune_arrays(network, rest, until=until, freeze=listed(freeze), **named, **options)
+        printer.notes(_other_output(network, trained[0]))
         finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)
         return
     shape = static(network.graph.inputs[0].shape[1:])
@@ -111,4 +116,14 @@ def command(
     if not until and width and 0 < (count := class_count(examples.y)) < width[0]:
         printer.note(f"the data have {count} of the model's {width[0]} classes; --until -1 gives a new layer for them")
     trained = tune_classifier(network, examples, until=until, freeze=listed(freeze), **options)
+    printer.notes(_other_output(network, trained[0]))
     finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)
+
+
+def _other_output(network: Network, tuned: Network) -> Iterator[str]:
+    """A note where logits take the place of probabilities, and of what else a file has beside them."""
+    if (network.outputs[0].kind, tuned.outputs[0].kind) == ("probabilities", "logits"):
+        yield (
+            "the output is logits, where the model gave probabilities: export --probabilities adds a softmax; labels "
+            "are in the network, and no output of it"
+        )

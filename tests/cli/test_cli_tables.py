@@ -160,7 +160,8 @@ def test_a_model_of_scikit_learn_is_tuned_on_its_classes_in_words(run, tmp_path:
     (tmp_path / "m.onnx").write_bytes(skl2onnx.to_onnx(fitted, x[:1]).SerializeToString())
     rows = "".join(f"{word},{','.join(map(str, row))}\n" for word, row in zip(words, x, strict=True))
     (tmp_path / "t.csv").write_text(rows)
-    assert run("tune", "m.onnx", "t.csv", "--epochs", "20", "--rate", "0.1", "-o", "tuned.npz").code == 0
+    found = run("tune", "m.onnx", "t.csv", "--epochs", "20", "--rate", "0.1", "-o", "tuned.npz")
+    assert (found.code, "the output is logits, where the model gave probabilities" in found.err) == (0, True)
     tuned = pnn.load(tmp_path / "tuned.npz")
     assert tuned.labels == tuple(fitted.classes_) == ("iris", "rose", "tulip")
     expected = linear.LogisticRegression(C=100.0).fit(x, words).predict(x)
