@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +14,6 @@ from portable_nn.cli.steps import StepOptions
 from portable_nn.cli.tables import ArrayNames, DialectOptions
 from portable_nn.cli.training import CheckpointFlags, Data, Out, TrainingOptions, finish
 from portable_nn.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from portable_nn.network import Network
 
 EXAMPLES = (
     "tune digits mine.csv --out mine.safetensors",
@@ -99,7 +95,6 @@ def command(
             raise UsageError("--preprocess is not for --inputs: its arrays go to the network unchanged")
         rest, tested = training.arrays_apart(data, named["inputs"], named["targets"])
         trained = tune_arrays(network, rest, until=until, freeze=listed(freeze), **named, **options)
-        printer.notes(_other_output(network, trained[0]))
         finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)
         return
     shape = static(network.graph.inputs[0].shape[1:])
@@ -120,10 +115,9 @@ def command(
     finish(printer, *trained, out, checkpoints, plot=training.picture, source=source, tested=tested)
 
 
-def _other_output(network: Network, tuned: Network) -> Iterator[str]:
+def _other_output(network: Any, tuned: Any) -> list[str]:
     """A note where logits take the place of probabilities, and of what else a file has beside them."""
-    if (network.outputs[0].kind, tuned.outputs[0].kind) == ("probabilities", "logits"):
-        yield (
-            "the output is logits, where the model gave probabilities: export --probabilities adds a softmax; labels "
-            "are in the network, and no output of it"
-        )
+    return [
+        "the output is logits, where the model gave probabilities: export --probabilities adds a softmax; labels are "
+        "in the network, and no output of it"
+    ] * ((network.outputs[0].kind, tuned.outputs[0].kind) == ("probabilities", "logits"))

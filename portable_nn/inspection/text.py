@@ -9,7 +9,7 @@ from typing import Any, Final
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.html import html_table
 from portable_nn.core.text import fields, percent, printable, quantity, size, some, table
-from portable_nn.inspection.rows import InputRow, Inspection, NodeRow, OutputRow, TrainingRow, ValueRow
+from portable_nn.inspection.rows import FileRow, InputRow, Inspection, NodeRow, OutputRow, TrainingRow, ValueRow
 
 SHOWN: Final = 20
 """The most labels and notes that are printed."""
@@ -28,15 +28,11 @@ NODE_HEADINGS: Final = ("node", "operator", "input", "output", ">parameters", ">
 def as_text(inspection: Inspection) -> str:
     """The inspection as tables, without a newline at the end."""
     found = inspection
-    where = f"{found.file.path} ({size(found.file.bytes)})" if found.file else ""
-    if found.file and found.file.weights:
-        beside = some(f"{printable(path)} ({size(count)})" for path, count in found.file.weights.items())
-        where += f", with weights in {beside}, which the SHA-256 does not cover"
     parts = [
         fields(
             [
                 ("name", found.name),
-                ("file", where),
+                ("file", _file_text(found.file) if found.file else ""),
                 ("SHA-256", found.file.sha256 if found.file else ""),
                 ("signature", f"{found.file.signature} (not verified)" if found.file and found.file.signature else ""),
                 ("digest", found.digest),
@@ -54,6 +50,12 @@ def as_text(inspection: Inspection) -> str:
         _lines(["notes", *(f"  {note}" for note in _first(found.notes, "notes"))]) if found.notes else "",
     ]
     return "\n".join(part for part in parts if part).rstrip("\n")
+
+
+def _file_text(file: FileRow) -> str:
+    beside = some(f"{printable(path)} ({size(count)})" for path, count in file.weights.items())
+    more = f", with weights in {beside}, which the SHA-256 does not cover" if beside else ""
+    return f"{file.path} ({size(file.bytes)}){more}"
 
 
 def _has_open(found: Inspection) -> bool:

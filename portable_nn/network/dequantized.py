@@ -47,8 +47,7 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
     fixed = {value.name for value in graph.parameters}
 
     def inputs(name: str, operator: str) -> tuple[str, ...]:
-        node = makers.get(name)
-        return node.inputs if node and node.operator == operator else ()
+        return node.inputs if (node := makers.get(name)) and node.operator == operator else ()
 
     def scaled(whole: str, both: str) -> Iterator[tuple[Node, str, tuple[str, ...], tuple[str, ...]]]:
         product = makers.get(next(iter(inputs(whole, "Cast")), ""))
@@ -64,13 +63,12 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
         for product, weights, *read in (each for pair in pairs for each in scaled(*pair)):
             shapes = [{types[name].shape for name in each[1:] if name} for each in read]
             by_column = types[weights].shape[1:] if product.operator == "MatMulInteger" else ()
-            if shapes[0] != {()} or shapes[1] not in ({()}, {by_column}):
-                continue
-            floats = names.fresh(f"{read[0][0]}.float"), names.fresh(_short(weights))
-            for name, each in zip(floats, read, strict=True):
-                yield Node(name, "DequantizeLinear", tuple(filter(None, each)), (name,), {"axis": 1})
-            kind, options = product.operator.removesuffix("Integer"), product.attributes
-            node = replace(node, operator=kind, inputs=floats, attributes=options)
+            if shapes[0] == {()} and shapes[1] in ({()}, {by_column}):
+                floats = names.fresh(f"{read[0][0]}.float"), names.fresh(_short(weights))
+                for name, each in zip(floats, read, strict=True):
+                    yield Node(name, "DequantizeLinear", tuple(filter(None, each)), (name,), {"axis": 1})
+                kind = product.operator.removesuffix("Integer")
+                node = replace(product, name=node.name, operator=kind, inputs=floats, outputs=node.outputs)
         yield node
 
 

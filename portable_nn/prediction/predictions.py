@@ -216,17 +216,21 @@ class Predictions(Iterator[Prediction], Sequence[Prediction]):
             )
         shares = probabilities(numbers, kind, self._runner.info.temperature)
         find = ClassFinder(classes)
-        expected = [class_named(each, find) for each in batch.labels] if batch.labels else [None] * len(batch.names)
         known = {*classes, *([UNSURE] if self.threshold else [])}
-        if strange := {each for each in batch.labels or () if isinstance(each, str)}.intersection(expected) - known:
-            expected = [None if each in strange else each for each in expected]
-            if not self._is_told:
-                self._answers.warnings.append(f"labels that the model lacks are not compared: {some(sorted(strange))}")
-            self._is_told = True
+        expected = self._expected(batch.labels, find, known) if batch.labels else [None] * len(batch.names)
         said = set(expected) - {None}
         if said and not self.judged and not said & known:
             return self._misplaced(batch)
         return _ranked(batch.names, shares, expected, classes, self._top, self.threshold, self._runner.digits)
+
+    def _expected(self, labels: Sequence[Any], find: ClassFinder, known: set[str]) -> Sequence[str | None]:
+        """The classes in the data, None for words that are no class, of which a warning is given once."""
+        found = [class_named(each, find) for each in labels]
+        strange = {each for each in labels if isinstance(each, str)}.intersection(filter(None, found)) - known
+        if strange and not self._is_told:
+            self._is_told = True
+            self._answers.warnings.append(f"labels that the model lacks are not compared: {some(sorted(strange))}")
+        return [None if each in strange else each for each in found]
 
     def _misplaced(self, batch: Batch) -> Iterator[Prediction]:
         """The predictions for the first batch with labels, where none of them is a class. Raises if ``strict``."""

@@ -29,11 +29,13 @@ def quantised(graph: Graph) -> Iterator[str]:
     read |= {node.inputs[0] for node in graph.nodes if node.operator == "DequantizeLinear"} & (stored | constants)
     if read:
         verb = "is" if len(read) == 1 else "are"
-        are_rounded = any(
-            node.operator.startswith("QLinear") and read.intersection(node.inputs) for node in graph.nodes
-        )
-        way = "train the file of floats" if are_rounded else "dequantize() makes floats of them that train"
         yield (
             f"{quantity(len(read), 'tensor')} of weights {verb} quantised: the network runs as it is, and training "
-            f"leaves these weights unchanged; {way}"
+            f"leaves these weights unchanged; {_way(graph)}"
         )
+
+
+def _way(graph: Graph) -> str:
+    """The way to weights that train; nodes that round what they multiply stay as they are."""
+    rounded = any(node.operator.startswith("QLinear") for node in graph.nodes)
+    return "train the file of floats" if rounded else "dequantize() makes floats of them that train"
