@@ -221,11 +221,7 @@ class Alignment(Given):
         for each in lost[lost.index(name) :]:
             self.given.pop(each, None)
         name, found = self._origin(name, found)
-        if early := {each for each, match in self.apart.items() if match == found and name in self._after(each)}:
-            self.apart = {each: match for each, match in self.apart.items() if each not in early}
-            self.partings = [each for each in self.partings if each.value_b not in early]
-            self.refused |= early
-            self._compute()
+        self._refuse_early(name, found)
         gap = self.gaps[name] = self._gap(name, found)
         self.apart[name] = found
         if not (gap.exceeds or self.is_narrow) and gap.apart > self._slack(
@@ -240,6 +236,14 @@ class Alignment(Given):
             self.partings.append(at)
         self._compute()
         return True
+
+    def _refuse_early(self, name: str, match: Match) -> None:
+        """Take back what was taken for the same value of the first model before ``name``: a product before its bias."""
+        if early := {each for each, other in self.apart.items() if other == match and name in self._after(each)}:
+            self.apart = {each: other for each, other in self.apart.items() if each not in early}
+            self.partings = [each for each in self.partings if each.value_b not in early]
+            self.refused |= early
+            self._compute()
 
     def _origin(self, name: str, match: Match) -> tuple[str, Match]:
         """The first value in the order of another one, on the way to a value that is off, or that one itself.

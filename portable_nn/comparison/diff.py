@@ -148,9 +148,7 @@ def _compared(
         if not weights:
             return made("same", reason="the same nodes and weights", notes=left), None
         outputs = _outputs(one, other, _rounds(one, other, arrays, seed))
-        if not any(each.max_abs_error for each in outputs.values()):
-            left = (*left, "no output differs on these inputs: others may show it, such as some of yours (INPUT)")
-        return made("weights", weights=tuple(weights), outputs=outputs, notes=left), None
+        return made("weights", weights=tuple(weights), outputs=outputs, notes=(*left, *_unshown(outputs))), None
     try:
         rounds = _rounds(one, other, arrays, seed)
         found, outputs, notes = _aligned(one, other, rounds, seed)
@@ -170,6 +168,12 @@ def _compared(
     if found.one is other:
         result = result.turned(len(found.met.intersection(other.dependent)))
     return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _unshown(outputs: Mapping[str, Difference]) -> list[str]:
+    """The note where no output shows that weights differ."""
+    note = "no output differs on these inputs: others may show it, such as some of yours (INPUT)"
+    return [] if any(each.max_abs_error for each in outputs.values()) else [note]
 
 
 def _given_inputs(side: Side, arrays: Mapping[str, Any]) -> Feeds:

@@ -105,8 +105,8 @@ def _check(
         if fault := unknown_option(called, function.__module__, [name for name in kwargs if name not in known]):
             raise fault from cause
         return
-    if (taken := _passed_on(function)) and (strangers := kwargs.keys() - signature.parameters.keys() - taken):
-        raise UnknownOptionError(f"{called} has no option '{min(strangers)}'") from cause
+    for name in _unknown(function, kwargs):
+        raise UnknownOptionError(f"{called} has no option '{name}'") from cause
     for name, hint in hints.items():
         several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
         given = [bound.arguments[name]] if name in bound.arguments else []
@@ -123,12 +123,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-@cache
-def _passed_on(function: Callable[..., Any]) -> frozenset[str]:
-    """The options that a function passes on to another one, as its ``Unpack[…]`` says."""
-    hints = (str(each.annotation) for each in inspect.signature(function).parameters.values())
-    found = [_evaluated(hint[7:-1], function) for hint in hints if hint.startswith("Unpack[")]
-    return frozenset(found[0].__annotations__ if found else ())
+def _unknown(function: Callable[..., Any], given: Mapping[str, Any]) -> set[str]:
+    """The names ``given`` to a function that it neither has nor passes on, as its ``Unpack[…]`` says."""
+    known = inspect.signature(function).parameters
+    hints = [str(each.annotation) for each in known.values() if each.kind is each.VAR_KEYWORD]
+    passed_on = [_evaluated(hint[7:-1], function).__annotations__ for hint in hints if hint.startswith("Unpack[")]
+    return given.keys() - known.keys() - passed_on[0].keys() if passed_on else set()
 
 
 @cache

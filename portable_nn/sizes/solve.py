@@ -121,12 +121,9 @@ def solve(
     faults = [_no_solution(kind, *axis, ceil) for axis, fitting in zip(axes, ranked, strict=True) if not fitting]
     if faults:
         raise ShapeError(listed(dict.fromkeys(faults)))
-    few = limit is not None
-    if few:  # Of strides that change nothing, one is enough.
-        ranked = [[each for each in axis if not each[0][1]] or axis for axis in ranked]
-    # Equal windows on all axes come before others of the same faults, and are enough where the axes are equal.
-    different = () if few and axes.count(axes[0]) == len(axes) else _different(ranked)
-    best = merge(_shared(ranked), different, key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
+    best = (
+        _best(ranked) if limit is None else _best(list(map(_telling, ranked)), equal=axes.count(axes[0]) == len(axes))
+    )
     return tuple(Operation(kind, windows, ceil=ceil) for _, windows in islice(best, limit))
 
 
@@ -187,6 +184,17 @@ def _cost(kind: Kind, window: Window, size: int, output: int) -> Cost:
         habit + pointless,
         stride,
     )
+
+
+def _best(ranked: Sequence[Sequence[Ranked]], *, equal: bool = False) -> Iterator[tuple[Cost, tuple[Window, ...]]]:
+    """The windows of all axes, best first: equal ones before others of the same faults, and alone on ``equal`` axes."""
+    different = () if equal else _different(ranked)
+    return merge(_shared(ranked), different, key=lambda found: (found[0][0], len(set(found[1])) > 1, found[0]))
+
+
+def _telling(ranked: list[Ranked]) -> list[Ranked]:
+    """The windows without those whose stride changes nothing, unless it is given."""
+    return [each for each in ranked if not each[0][1]] or ranked
 
 
 def _shared(ranked: Sequence[Sequence[Ranked]]) -> list[tuple[Cost, tuple[Window, ...]]]:
