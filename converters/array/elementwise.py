@@ -19,10 +19,6 @@ def _folded(function: str, use: ArrayUse) -> str:
     return text
 
 
-def _mean(use: ArrayUse) -> str:
-    return f"({' + '.join(use.all)}) / {len(use.all)}"
-
-
 def _division(use: ArrayUse) -> str:
     a, b = use.all
     return f"{a} / {b}" if use.type().dtype.startswith("float") else f"divided({a}, {b})"
@@ -58,10 +54,6 @@ def _swish(use: ArrayUse) -> str:
     return f"{x} * sigmoid({factor}{x})"
 
 
-def _gelu(use: ArrayUse) -> str:
-    return f"gelu{'_tanh' if use.string('approximate') == 'tanh' else ''}({use.x()})"
-
-
 def _shift(use: ArrayUse) -> str:
     return f"np.{use.string('direction').lower()}_shift({use.x()}, {use.x(1)})"
 
@@ -91,7 +83,9 @@ ROWS: Final[Mapping[str, Row]] = {
     ),
     "Clip": Row(_clip, "numbers are cut at both ends"),
     "Erf": Row("erf({0})", "the error function"),
-    "Gelu": Row(_gelu, "small numbers fade out"),
+    "Gelu": Row(
+        lambda use: f"gelu{'_tanh' if use.string('approximate') == 'tanh' else ''}({use.x()})", "small numbers fade out"
+    ),
     "Neg": Row("-{0}", "the sign changes"),
     "Abs": Row("np.abs({0})", "without sign"),
     "Exp": Row("np.exp({0})", "e to this power"),
@@ -111,7 +105,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "Pow": Row(_pow, "a power"),
     "Mod": Row(lambda u: f"np.{'fmod' if u.int('fmod') else 'mod'}({u.x(0)}, {u.x(1)})", "the remainder"),
     "Sum": Row(lambda u: " + ".join(u.all), "the sum"),
-    "Mean": Row(_mean, "the mean of all of them"),
+    "Mean": Row(lambda use: f"({' + '.join(use.all)}) / {len(use.all)}", "the mean of all of them"),
     "Max": Row(partial(_folded, "np.maximum"), "the larger number"),
     "Min": Row(partial(_folded, "np.minimum"), "the smaller number"),
     "Equal": Row("{0} == {1}", "which are equal"),

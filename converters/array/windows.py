@@ -44,14 +44,6 @@ def _groups(use: ArrayUse) -> list[str]:
     return [f"groups={use.int('group')}"] if use.int("group") > 1 else []
 
 
-def _conv(use: ArrayUse) -> str:
-    return f"conv({', '.join([use.x(), use.x(1), use.optional(2), *_window(use), *_groups(use)])})"
-
-
-def _conv_words(use: ArrayUse) -> str:
-    return f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, kernel_of(use)))} slide over it"
-
-
 def _conv_transpose(use: ArrayUse) -> str:
     found = transpose_windows(use)
     options = [*_numbers(found), tuple_of([w.output_padding for w in found]), *_groups(use)]
@@ -150,7 +142,10 @@ def _resized(use: ArrayUse, text: str, axis: int, side: tuple[Dim, Dim, float | 
 
 
 ROWS: Final[Mapping[str, Row]] = {
-    "Conv": Row(_conv, _conv_words),
+    "Conv": Row(
+        lambda use: f"conv({', '.join([use.x(), use.x(1), use.optional(2), *_window(use), *_groups(use)])})",
+        lambda use: f"{use.results[0].shape[1]} kernels of {'x'.join(map(str, kernel_of(use)))} slide over it",
+    ),
     "ConvTranspose": Row(_conv_transpose, "each number spreads over a window of the result"),
     "MaxPool": Row(partial(_pool, "max_pool"), partial(_pool_words, "the largest number")),
     "MaxUnpool": Row(_unwritten, "each number where it stood before a pool"),

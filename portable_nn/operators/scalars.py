@@ -12,17 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 
-def _softplus(value: float) -> float:
-    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
-
-
 def _sigmoid(value: float) -> float:
     small = math.exp(-abs(value))
     return 1 / (1 + small) if value >= 0 else small / (1 + small)
-
-
-def _sign(value: float) -> float:
-    return value if math.isnan(value) else float((value > 0) - (value < 0))
 
 
 SCALARS: Final[Mapping[str, Callable[..., float]]] = {
@@ -39,8 +31,8 @@ SCALARS: Final[Mapping[str, Callable[..., float]]] = {
     "Cos": math.cos,
     "Tanh": math.tanh,
     "Abs": abs,
-    "Sign": _sign,
-    "Softplus": _softplus,
+    "Sign": lambda value: value if math.isnan(value) else float((value > 0) - (value < 0)),
+    "Softplus": lambda value: max(value, 0.0) + math.log1p(math.exp(-abs(value))),
     "Sigmoid": _sigmoid,
 }
 """By the name of the operator in ONNX."""

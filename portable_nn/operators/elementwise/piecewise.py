@@ -231,10 +231,6 @@ def _clip_grad(n: KernelContext) -> list[Step]:
     ]
 
 
-def _clip_grad_lowering(dy: Symbol, y: Symbol, low: Symbol, high: Symbol) -> Symbol:
-    return dy * cast(emit("And", emit("Greater", y, low), emit("Less", y, high)), dy.dtype)
-
-
 register(
     activation(
         "Relu",
@@ -347,6 +343,8 @@ register(
         lambda n: [emit("ClipGrad", n.dy, *n.x[1:], domain=INTERNAL), None, None, None],
         outputs=("dX",),
         domain=INTERNAL,
-        lowering=_clip_grad_lowering,
+        lowering=lambda dy, y, low, high: (
+            dy * cast(emit("And", emit("Greater", y, low), emit("Less", y, high)), dy.dtype)
+        ),
     )
 )

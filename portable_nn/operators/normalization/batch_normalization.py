@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -271,11 +271,6 @@ _IN_PLACE = Limit(
 )
 
 
-def _substitute(use: OperatorContext, opset: int) -> Callable[..., Sequence[Symbol]] | None:
-    """onnxruntime writes the new running statistics over the old ones, which other nodes may read."""
-    return _plain if use.int("training_mode") else None
-
-
 def _plain(
     x: Symbol,
     scale: Symbol,
@@ -311,7 +306,9 @@ register(
         {"epsilon": Attr(float, 1e-5), "momentum": Attr(float, 0.9), "training_mode": Attr(int, 0)},
         outputs=("Y", "running_mean", "running_var"),
         training=_training,
-        portability=Portability(substitute=_substitute, limits=(_IN_PLACE,)),
+        portability=Portability(  # onnxruntime writes new statistics over the old ones, which other nodes may read.
+            substitute=lambda use, opset: _plain if use.int("training_mode") else None, limits=(_IN_PLACE,)
+        ),
         state={1: 3, 2: 4},
         batch_inputs="first",
         receptive=cellwise_fields,

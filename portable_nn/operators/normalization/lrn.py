@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -109,11 +108,6 @@ def _lrn_gradient(n: GradientContext) -> Symbol:
     return cast(dy * total**-beta + x * back * 2, n.dy.dtype)
 
 
-def _lrn_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
-    """onnxruntime takes (batch, channels, height, width) alone, and odd sizes."""
-    return lrn_plain if len(use.type().shape) != 4 or use.int("size") % 2 == 0 else None
-
-
 def lrn_plain(x: Symbol, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Symbol:
     """LRN by a pool along the channels."""
     return x * response_factor(x, (size - 1) // 2, size // 2, alpha=alpha, beta=beta, bias=bias)
@@ -175,7 +169,10 @@ register(
         _lrn_gradient,
         {"alpha": Attr(float, 1e-4), "beta": Attr(float, 0.75), "bias": Attr(float, 1.0), "size": Attr(int, REQUIRED)},
         outputs=("Y",),
-        portability=Portability(substitute=_lrn_substitute, limits=(_EVEN, limits.ROUNDING)),
+        portability=Portability(  # onnxruntime takes (batch, channels, height, width) alone, and odd sizes.
+            substitute=lambda use, opset: lrn_plain if len(use.type().shape) != 4 or use.int("size") % 2 == 0 else None,
+            limits=(_EVEN, limits.ROUNDING),
+        ),
         visits=lambda use, y: (*y, use.int("size")),
         receptive=cellwise_fields,
         batch_inputs="all",

@@ -6,7 +6,6 @@ go straight through the rounding: Bengio et al. (2013), arXiv:1308.3432. They ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -179,11 +178,6 @@ def _quantize_lowering(
     return within(found, dtype, output_dtype)
 
 
-def _quantize_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
-    """Arithmetic in place of narrow types, as a wider one holds the result and the zero point."""
-    return _quantize_lowering if use.int("output_dtype") in NARROW else None
-
-
 def within(value: Symbol, dtype: str, code: int = 0) -> Symbol:
     """Floats as whole numbers of ``dtype``, or of the narrow type that it holds, which saturate."""
     low, high = (constant(float(each), value.dtype) for each in limits_of(dtype, code))
@@ -226,10 +220,6 @@ def _quantize_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("Where", inside, cast(n.dy, x.dtype) / scale, constant(0.0, x.dtype))]
 
 
-def _dequantize_gradient(n: GradientContext) -> list[Symbol | None]:
-    return [n.dy * cast(_spread(n.x[1], n.x[0], n.int("axis"), n.int("block_size")), n.dy.dtype)]
-
-
 def _dynamic_type(use: OperatorContext) -> tuple[Type, ...]:
     use.check_dtype(use.type().dtype, {"float32"})
     return Type("uint8", use.type().shape), Type("float32", ()), Type("uint8", ())
@@ -259,11 +249,6 @@ def _dynamic_lowering(x: Symbol) -> tuple[Symbol, Symbol, Symbol]:
     return _quantize_lowering(x, scale, point), scale, point
 
 
-def _dynamic_gradient(n: GradientContext) -> list[Symbol | None]:
-    """Nothing saturates, as the scale follows from the numbers; the scale and the zero point are taken as constants."""
-    return [cast(n.back[0], "float32") / n.y[1] if n.back[0] is not None else None]
-
-
 register(
     Operator(
         "QuantizeLinear",
@@ -274,7 +259,9 @@ register(
         {**_LAYOUT, "output_dtype": Attr(int, 0), "precision": Attr(int, 0), "saturate": Attr(int, 1)},
         outputs=("y",),
         lowering=_quantize_lowering,
-        portability=Portability(substitute=_quantize_substitute),
+        portability=Portability(  # A wider type holds the result and the zero point of narrow ones.
+            substitute=lambda use, opset: _quantize_lowering if use.int("output_dtype") in NARROW else None
+        ),
         family="arithmetic",
         batch_inputs="first",
         receptive=cellwise_fields,
@@ -287,7 +274,7 @@ register(
         ("x", "x_scale", "x_zero_point?"),
         _dequantize_type,
         _dequantize,
-        _dequantize_gradient,
+        lambda n: [n.dy * cast(_spread(n.x[1], n.x[0], n.int("axis"), n.int("block_size")), n.dy.dtype)],
         {**_LAYOUT, "output_dtype": Attr(int, 0)},
         outputs=("y",),
         lowering=_dequantize_lowering,
@@ -303,7 +290,8 @@ register(
         ("x",),
         _dynamic_type,
         _dynamic,
-        _dynamic_gradient,
+        # Nothing saturates, as the scale follows from the numbers; it and the zero point are taken as constants.
+        lambda n: [cast(n.back[0], "float32") / n.y[1] if n.back[0] is not None else None],
         outputs=("y", "y_scale", "y_zero_point"),
         lowering=_dynamic_lowering,
         family="arithmetic",

@@ -227,15 +227,6 @@ def _slopes(s: Sweep, some: slice, known: Array, sigmoids: Array, tanhs: Sequenc
 # -- RNN
 
 
-def _rnn_known(s: Sweep, some: slice, known: Array) -> Steps:
-    """The factor of what flows to h."""
-    return _slopes(s, some, known, known[:0], [s.after(s.h)[some]])
-
-
-def _rnn_step(flow: Flow, t: int, known: Array) -> Steps:
-    return [partial(np.multiply, flow.h, known[0], out=flow.gates[0, t])]
-
-
 # -- LSTM
 
 
@@ -337,7 +328,11 @@ class Cell(NamedTuple):
 
 
 BACKWARD: Final[Mapping[str, Cell]] = {
-    "RNN": Cell(1, _rnn_known, _rnn_step),
+    "RNN": Cell(
+        1,
+        lambda s, some, known: _slopes(s, some, known, known[:0], [s.after(s.h)[some]]),
+        lambda flow, t, known: [partial(np.multiply, flow.h, known[0], out=flow.gates[0, t])],
+    ),
     "GRU": Cell(4, _gru_known, _gru_step, adds=True),
     "LSTM": Cell(5, _lstm_known, _lstm_step),
 }

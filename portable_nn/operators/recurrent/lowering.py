@@ -44,10 +44,6 @@ class One(NamedTuple):
         return product if self.bias is None else product + self.bias[gate]
 
 
-def _rnn(one: One, x: Sequence[Symbol], states: States) -> States:
-    return (one.activated(0, x[0] + one.through(states[0], 0)),)
-
-
 def _gru(one: One, x: Sequence[Symbol], states: States) -> States:
     [h] = states
     z, r = (one.activated(0, x[gate] + one.through(h, gate)) for gate in (0, 1))
@@ -72,7 +68,7 @@ def _lstm(one: One, x: Sequence[Symbol], states: States) -> States:
 
 
 _CELLS: Final[Mapping[str, tuple[Callable[[One, Sequence[Symbol], States], States], str]]] = {
-    "RNN": (_rnn, ""),
+    "RNN": (lambda one, x, states: (one.activated(0, x[0] + one.through(states[0], 0)),), ""),
     "GRU": (_gru, "linear_before_reset"),
     "LSTM": (_lstm, "input_forget"),
 }

@@ -95,10 +95,6 @@ def _spread(n: GradientContext, small: Symbol, big: Symbol) -> Symbol:
     return emit("PoolSpread", small, big, domain=INTERNAL, **options)
 
 
-def _average_gradient(n: GradientContext) -> Symbol:
-    return _spread(n, n.dy / _count(n, n.x[0], n.y[0], pads=bool(n.int("count_include_pad"))), n.x[0])
-
-
 def power(n: KernelContext, x: Array, p: int) -> tuple[list[Step], Array]:
     """|x| ** p."""
     work = n.scratch_like(x)
@@ -219,7 +215,7 @@ register(
         ("X",),
         pool_type,
         _average_pool,
-        _average_gradient,
+        lambda n: _spread(n, n.dy / _count(n, n.x[0], n.y[0], pads=bool(n.int("count_include_pad"))), n.x[0]),
         {**POOL, "count_include_pad": Attr(int, 0)},
         portability=Portability(substitute=_average_substitute, limits=(limits.POOL,)),
         window=("pool", "average"),
@@ -313,11 +309,6 @@ def _global_lp(n: KernelContext) -> list[Step]:
     return [*steps, total, *root(n, out, p)]
 
 
-def _global_lp_substitute(use: OperatorContext, opset: int) -> Callable[..., Symbol] | None:
-    """onnxruntime 1.32 has no kernel for the newest version."""
-    return _global_norm if opset >= 22 else None
-
-
 def _global_norm(x: Symbol, *, p: int = 2) -> Symbol:
     axes = integers(range(2, len(x.shape)))
     if p < 3:
@@ -361,7 +352,9 @@ register(
         _global_lp_gradient,
         {"p": Attr(int, 2)},
         # OpenCV 5.0 lacks it, tract 0.23 computes something else.
-        portability=Portability(substitute=_global_lp_substitute, portable=lambda use: _global_norm),
+        portability=Portability(  # onnxruntime 1.32 has no kernel for the newest version.
+            substitute=lambda use, opset: _global_norm if opset >= 22 else None, portable=lambda use: _global_norm
+        ),
         receptive=per_example_fields,
     )
 )

@@ -165,11 +165,6 @@ def _resize_gradient(n: GradientContext) -> list[Symbol | None]:
     return [emit("ResizeGrad", n.dy, *_places(n), sizes(n.x[0]), domain=INTERNAL, **attributes)]
 
 
-def _unsized(use: OperatorContext) -> Type:
-    """Computed sizes or scales decide all axes that are resized."""
-    return use.opened(rank := len(use.type().shape), {axis % rank for axis in use.ints("axes") or range(rank)})
-
-
 def _resize_grad_type(use: OperatorContext) -> Type:
     use.check_dtype(use.type().dtype, FLOATS)
     shape = use.constant(4)
@@ -340,7 +335,9 @@ register(
         ),
         receptive=_resize_fields,
         samples={2: Interval(1, 2), 3: Interval(1, 3)},
-        unsized=_unsized,
+        unsized=lambda use: use.opened(  # Computed sizes or scales decide all axes that are resized.
+            rank := len(use.type().shape), {axis % rank for axis in use.ints("axes") or range(rank)}
+        ),
     )
 )
 register(

@@ -61,10 +61,6 @@ _TIE: Final = 1e-6
 """The distance from the middle between two cells that counts as the middle: onnxruntime's number."""
 
 
-def _linear(distance: Array, a: float) -> Array:
-    return np.asarray(np.maximum(0, 1 - distance))
-
-
 def _cubic(distance: Array, a: float) -> Array:
     """Keys, "Cubic convolution interpolation for digital image processing" (1981), equation 4."""
     near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
@@ -73,7 +69,7 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 _FILTERS: Final[Mapping[str, tuple[int, Callable[[Array, float], Array]]]] = {
-    "linear": (1, _linear),
+    "linear": (1, lambda distance, a: np.asarray(np.maximum(0, 1 - distance))),
     "cubic": (2, _cubic),
 }
 """The radius of each mode's interpolation kernel, and the weight of a cell by its distance."""

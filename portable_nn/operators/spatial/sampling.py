@@ -66,10 +66,6 @@ def _affine_type(use: OperatorContext) -> Type:
     return use.like((use.type().shape[0], *shape, len(shape)))
 
 
-def _unsized_grid(use: OperatorContext) -> Type:
-    return use.like((*use.opened(use.length_of(1), ALL[1:]).shape[:-1], *use.type().shape[1:2]))
-
-
 def _positions(size: int, *, align_corners: int) -> Array:
     """The centres of the cells along an axis; with ``align_corners`` those of the outermost cells are -1 and 1."""
     if align_corners:
@@ -155,21 +151,15 @@ _IN_NUMPY: Final = Functions(
 )
 
 
-def _clip(x: Symbol, low: Any, high: Any) -> Symbol:
-    return emit("Min", emit("Max", x, like(low, x)), like(high, x))
-
-
-def _inside(x: Symbol, low: Any, high: Any) -> Symbol:
-    return cast(emit("And", emit("GreaterOrEqual", x, like(low, x)), emit("LessOrEqual", x, like(high, x))), x.dtype)
-
-
 _IN_NODES: Final = Functions(
     floor=lambda x: emit("Floor", x),
     nearest=lambda x: emit("Round", x),
     distance=lambda x: emit("Abs", x),
-    clip=_clip,
+    clip=lambda x, low, high: emit("Min", emit("Max", x, like(low, x)), like(high, x)),
     choose=lambda condition, x, y: emit("Where", condition, x, y),
-    inside=_inside,
+    inside=lambda x, low, high: cast(
+        emit("And", emit("GreaterOrEqual", x, like(low, x)), emit("LessOrEqual", x, like(high, x))), x.dtype
+    ),
     odd=lambda x: emit("Greater", x - emit("Floor", x / 2) * 2, constant(0.5, x.dtype)),
     cell=lambda x: cast(x, "int64"),
 )
@@ -344,7 +334,7 @@ register(
         {"align_corners": Attr(int, 0)},
         outputs=("grid",),
         lowering=_affine_lowering,
-        unsized=_unsized_grid,
+        unsized=lambda use: use.like((*use.opened(use.length_of(1), ALL[1:]).shape[:-1], *use.type().shape[1:2])),
     )
 )
 register(
