@@ -65,7 +65,7 @@ def _read(tensors: PlainTensors, name: str) -> Array:
     entry = tensors.entries[name]
     if entry.dtype.startswith("complex"):
         raise DataError(where, f"expected real numbers, found {entry.dtype}")
-    _check_not_empty(where, entry.shape)
+    check_not_empty(where, entry.shape)
     if (mapped := tensors.mapped(name)) is not None:
         return mapped
     return tensors[name]
@@ -115,14 +115,15 @@ def _idx_header(file: IO[bytes] | gzip.GzipFile, path: str | Path) -> tuple[np.d
     return np.dtype(IDX_DTYPES[magic[2]]), tuple(np.frombuffer(sizes, ">u4").tolist())
 
 
-def _check_not_empty(path: str | Path, shape: tuple[int, ...]) -> None:
+def check_not_empty(path: str | Path, shape: tuple[int, ...]) -> None:
+    """Raise ``DataError`` where an array of such a shape holds nothing."""
     if 0 in shape:
         raise DataError(path, f"the array is empty: its shape is {shape}")
 
 
 def _check_size(path: str | Path, dtype: np.dtype[Any], shape: tuple[int, ...], found: int) -> None:
     """Raise ``DataError`` unless ``found``, the bytes of data, are as many as the header declares."""
-    _check_not_empty(path, shape)
+    check_not_empty(path, shape)
     needed = math.prod(shape) * dtype.itemsize
     if found != needed:
         what = f"only {found}" if found < needed else f"at least {found}"

@@ -61,6 +61,11 @@ def plain_cell(cell: Any) -> int | float | str | None:
     return None if str(cell) in MISSING else str(cell)
 
 
+def word_of(number: float) -> str:
+    """A number as the word that a person writes for it: ``3``, ``2.5``."""
+    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+
+
 def is_words(cells: Cells) -> bool:
     """True if a column holds words, and not numbers."""
     return cells.dtype.kind == "O"

@@ -22,6 +22,7 @@ from portable_nn.data.cells import (
     number_fault,
     number_in,
     word_fault,
+    word_of,
 )
 from portable_nn.data.counted import are_counted
 from portable_nn.data.frames import Frame
@@ -114,11 +115,6 @@ def _codes(cells: Cells) -> Cells:
     return np.array([None if np.isnan(cell) else word_of(float(cell)) for cell in cells], object)
 
 
-def word_of(number: float) -> str:
-    """A number as the word that a person writes for it: ``3``, ``2.5``."""
-    return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-
-
 EXACT: Final = 2**24
 """The whole number below which float32 has all, and takes no other for one of them."""
 
@@ -187,6 +183,8 @@ def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> F
         if len(frame.columns) != len(names):
             found = f"expected {quantity(len(names), 'column')}, {some(names)}, or a first line with their names"
             raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")
+        if {word for cells in frame.columns.values() for word in cells[:1].tolist()} == {*names}:
+            raise DataError(frame.where, "the first row holds the names of the columns: in JSON, rows are objects")
         return replace(frame, columns=dict(zip(names, frame.columns.values(), strict=True)), named=True)
     if absent := [name for name in names if name not in frame.columns]:
         extra = [name for name in frame.columns if name not in names]

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from portable_nn.core.errors import DataError, UsageError
-from portable_nn.data.arrays import IDX_NAME, chosen, read_arrays, read_idx
-from portable_nn.data.cells import MISSING
+from portable_nn.core.text import shortened
+from portable_nn.data.arrays import IDX_NAME, check_not_empty, chosen, read_arrays, read_idx
+from portable_nn.data.cells import MISSING, plain_cell
 from portable_nn.data.csv_columns import headings
 from portable_nn.data.frames import Dialect, columns_of
 from portable_nn.data.given import side_by_side
@@ -141,7 +142,10 @@ def _of_json(path: str | Path) -> Dataset:
         return Dataset(_numbers(columns, where), None)
     arrays = {str(name): _numbers(values, f"{where}: {name}") for name, values in columns.items()}
     if all(array.ndim == 1 for array in arrays.values()):
-        return Dataset(side_by_side(arrays), None)
+        try:
+            return Dataset(side_by_side(arrays), None)
+        except UsageError as error:
+            raise DataError(where, str(error)) from None
     x, *labels = (arrays[name] for name in chosen(arrays, where))
     return Dataset(x, labels[0] if labels else None)
 
@@ -150,11 +154,16 @@ def _numbers(found: Any, where: str) -> NDArray[Any]:
     """Lists in lists as an array, in which null is NaN. Raises ``DataError`` where they are of several lengths."""
     try:
         array = np.asarray(found)
-        return array.astype(np.float64) if array.dtype.kind == "O" else array
-    except (TypeError, ValueError, OverflowError):
+    except ValueError:
         sizes = [len(row) if isinstance(row, list) else 0 for row in found]
         place = next((place for place, size in enumerate(sizes) if size != sizes[0]), 0)
         raise DataError(f"{where}[{place}]", "expected lists of numbers, as many in each as in the first") from None
+    check_not_empty(where, array.shape)
+    if array.dtype.kind != "O":
+        return array
+    for place in (each for each in np.ndindex(array.shape) if not isinstance(array[each], int | float | None)):
+        raise DataError(f"{where}{list(place)}", f"expected a number, found {shortened(array[place])}")
+    return np.array([plain_cell(cell) for cell in array.flat], np.float64).reshape(array.shape)
 
 
 def _read_table(path: str | Path, width: int | None, dialect: Dialect, dtype: DTypeLike) -> Dataset:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.foreign_values import is_path, is_table
 from portable_nn.core.isolated import ask
-from portable_nn.core.text import quantity, some
+from portable_nn.core.text import quantity, shortened, some
 from portable_nn.data import arrow_side
-from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell
+from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell, word_of
 from portable_nn.data.csv_columns import read_csv
 from portable_nn.data.files import opened, read_by
 from portable_nn.data.json_rows import is_json, read_json
@@ -212,7 +212,12 @@ def columns_of(given: Any, where: str) -> Any:
 
 def _is_row(given: object) -> bool:
     """True for a dict of cells by the names of columns, each of which is one number or word."""
-    return isinstance(given, Mapping) and bool(given) and all(np.ndim(cell) == 0 for cell in given.values())
+    return isinstance(given, Mapping) and bool(given) and not any(map(_is_nested, given.values()))
+
+
+def _is_nested(cell: Any) -> bool:
+    """True for an array, or a list, of which numpy could not make one where its lists are of several lengths."""
+    return isinstance(cell, list | tuple) or np.ndim(cell) > 0
 
 
 def _of_rows(rows: Sequence[Mapping[Any, Any]], where: str) -> dict[Any, list[Any]]:
@@ -251,6 +256,8 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
+    if nested := [cell for cell in array.tolist() if isinstance(cell, Mapping) or _is_nested(cell)]:
+        raise DataError(f"{where}: column '{name}'", f"expected one value a row, found {shortened(nested[0])}")
     return _plain(array)
 
 
@@ -259,7 +266,7 @@ def _plain(array: NDArray[Any]) -> Cells:
     cells = [plain_cell(cell) for cell in array.tolist()]
     if all(cell is None or isinstance(cell, (int, float)) for cell in cells):
         return np.array([np.nan if cell is None else float(cell) for cell in cells])
-    return np.array([None if cell is None else str(cell) for cell in cells], object)
+    return np.array([word_of(cell) if isinstance(cell, float) else cell for cell in cells], object)
 
 
 def _listed(column: Sequence[Any]) -> NDArray[Any]:

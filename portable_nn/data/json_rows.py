@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from portable_nn.core.errors import DataError
-from portable_nn.core.jsons import parsed_json
+from portable_nn.core.jsons import UNREADABLE, JsonError, parsed_json
+from portable_nn.core.text import said
 from portable_nn.data.tables import STDIN, UTF_8, looks_like_json, text_of
 
 
@@ -29,12 +30,18 @@ def read_json(path: str | Path) -> tuple[str, Any]:
     Raises ``DataError`` for what is no JSON, nor such rows.
     """
     with text_of(path, UTF_8) as (where, file):
+        place = where
         try:
-            lines = [line for line in file.read().split("\n") if line.strip()]
-            has_lines = str(path).lower().endswith(".jsonl") or (len(lines) > 1 and _is_whole(lines[0]))
-            found = parsed_json("[" + ",\n".join(lines) + "]" if has_lines else "\n".join(lines), nan=True)
+            text = file.read()
+            lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+            has_lines = str(path).lower().endswith(".jsonl") or (len(lines) > 1 and _is_whole(lines[0][1]))
+            found: Any = [] if has_lines else parsed_json(text, nan=True)
+            for number, line in lines if has_lines else []:
+                place = f"{where}:{number}"
+                found.append(parsed_json(line, nan=True))
         except ValueError as error:
-            raise DataError(where, f"expected rows in JSON; {error}") from None
+            reason = error if isinstance(error, JsonError) else f"{UNREADABLE} {said(error)}"
+            raise DataError(place, f"expected rows in JSON; {reason}") from None
     if isinstance(found, Mapping) and len(found) == 1:
         [rows] = found.values()
         found = rows if isinstance(rows, list) and rows and isinstance(rows[0], list | Mapping) else found

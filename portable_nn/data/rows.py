@@ -14,7 +14,8 @@ from portable_nn.core.foreign_values import is_table
 from portable_nn.core.graph import Graph
 from portable_nn.core.text import some
 from portable_nn.data.batches import Bad, Batch, Taken, bad
-from portable_nn.data.columns import encoded, unused, word_of
+from portable_nn.data.cells import word_of
+from portable_nn.data.columns import encoded, unused
 from portable_nn.data.csv_columns import arriving_csv
 from portable_nn.data.frames import Dialect, Frame, are_rows, read_frame
 from portable_nn.data.json_rows import is_json

@@ -132,7 +132,8 @@ class Arrays:
         if any(isinstance(step, PictureStep) for step in self.steps):
             _check_pixels(values, names, scaled=bool(arithmetic(self.steps)))
         x = apply_arithmetic(self.steps, values, name=str(file), dtype=self.taken.precision)
-        return Batch(names, self.taken.laid_out(x, file), None if labels is None else labels.tolist())
+        known = None if labels is None else [label if label == label else None for label in labels.tolist()]
+        return Batch(names, self.taken.laid_out(x, file), known)
 
 
 def _begin(x: NDArray[Any] | Stored, y: NDArray[Any] | Stored | None, skip: int) -> int:

@@ -18,8 +18,8 @@ from portable_nn.core.names import ACTIVATIONS, OPTIMIZER
 from portable_nn.core.numbers import BelowOne, Count, Natural
 from portable_nn.core.text import either, quantity, some
 from portable_nn.data.apart import split
-from portable_nn.data.cells import is_words, missing, new_fault, word_fault
-from portable_nn.data.columns import encoded, find_columns, numbers_fault, without_holes, word_of
+from portable_nn.data.cells import is_words, missing, new_fault, word_fault, word_of
+from portable_nn.data.columns import encoded, find_columns, numbers_fault, without_holes
 from portable_nn.data.frames import Frame, read_frame
 from portable_nn.data.tables import UTF_8
 from portable_nn.format.meaning import Column, Missing, OutputInfo, Unknown

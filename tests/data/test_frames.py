@@ -246,7 +246,17 @@ JSON_FAULTS = {
     "no lines": (".jsonl", "\n", r"expected rows in JSON, an object or a list of numbers each: \[\{"),
     "a number": (".json", "5", r"expected rows in JSON, an object or a list of numbers each: \[\{"),
     "lists of other lengths": (".json", "[[1, 2], [3]]", r"\[1\]: expected 2 cells, as the first row has"),
-    "a line that ends early": (".jsonl", '{"a": 1}\n{"a": \n', r"expected rows in JSON; .* line 2 "),
+    "a line that ends early": (".jsonl", '{"a": 1}\n{"a": \n', r"t.jsonl:2: expected rows in JSON; .* line 1 "),
+    "a row over two lines": (".jsonl", "[1, 2]\n\n[3\n4]\n", r"t.jsonl:3: expected rows in JSON; "),
+    "two rows in a line": (".jsonl", '{"a": 1}, {"a": 2}\n', r"t.jsonl:1: expected rows in JSON; "),
+    "Latin-1": (".json", '[{"a": "\udce9"}]', r"expected rows in JSON; it cannot be read as JSON in UTF-8 \("),
+    "a list in a cell": (".json", '[{"a": [1, 2], "b": 1}]', r"column 'a': expected one value a row, found \[1, 2\]"),
+    "lists of two lengths": (".json", '{"a": [[1, 2], [3]], "b": [1, 2]}', "column 'a': expected one value a row"),
+    "columns by rows": (
+        ".json",
+        '{"a": {"0": 1}, "b": {"0": 2}}',
+        "column 'a': expected one value a row, found {'0': 1}",
+    ),
     "another column": (".jsonl", '{"a": 1}\n{"b": 1}\n', r"\[1\]: expected the columns a, found b"),
     "a name twice": (".json", '[{"a": 1, "a": 2}]', "'a' stands in it twice"),
     "lists in lists": (".json", "[" * 100_000, "nested too deeply"),
@@ -256,8 +266,13 @@ JSON_FAULTS = {
 @pytest.mark.parametrize("name", JSON_FAULTS)
 def test_what_is_no_table_in_json_is_refused(tmp_path: Path, name: str) -> None:
     suffix, text, message = JSON_FAULTS[name]
+    (tmp_path / f"t{suffix}").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DataError, match=message):
-        read_frame(written(tmp_path / f"t{suffix}", text))
+        read_frame(tmp_path / f"t{suffix}")
+
+
+def test_numbers_among_words_are_words_as_a_person_writes_them() -> None:
+    assert read_frame([{"a": 1}, {"a": "x"}, {"a": 2.5}, {"a": None}]).columns["a"].tolist() == ["1", "x", "2.5", None]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "feather", "arrow"])
@@ -354,6 +369,8 @@ def test_a_table_without_names_is_taken_in_order(tmp_path: Path) -> None:
     assert rows.tolist() == [[1, 0, 0], [2, 1, 1]]
     with pytest.raises(DataError, match="expected 3 columns, n, w, code, or a first line with their names; found 2"):
         encoded(read_frame(written(tmp_path / "two.csv", "1,a\n2,b\n")), COLUMNS)
+    with pytest.raises(DataError, match="the first row holds the names of the columns: in JSON, rows are objects"):
+        encoded(read_frame(written(tmp_path / "t.json", '[["code", "w", "n"], [1, "a", 2]]')), COLUMNS)
 
 
 def test_words_are_objects_and_numbers_are_floats() -> None:

@@ -218,12 +218,12 @@ def test_lists_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
 
 def test_labels_and_columns_in_json(tmp_path: Path) -> None:
     (tmp_path / "one.json").write_text("[1, 2, 3]")
-    (tmp_path / "x.json").write_text('{"y": [7, 1], "x": [[1, 2, 3], [4, 5, 6]]}')
+    (tmp_path / "x.json").write_text('{"y": [7, null], "x": [[1, 2, 3], [4, 5, 6]]}')
     (tmp_path / "rows.jsonl").write_text('{"a": 1, "b": 2, "c": 3}\n{"a": 4, "b": 5, "c": 6}\n')
     one, labelled, rows = iterate([tmp_path / "one.json", tmp_path / "x.json", tmp_path / "rows.jsonl"], (), (3,))
     assert one.x.tolist() == [[1, 2, 3]]
     assert labelled.x.tolist() == rows.x.tolist() == [[1, 2, 3], [4, 5, 6]]
-    assert (labelled.labels, rows.labels) == ([7, 1], None)
+    assert (labelled.labels, rows.labels) == ([7, None], None)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,13 @@ def test_labels_and_columns_in_json(tmp_path: Path) -> None:
         ("[[1, 2], [3]]", r"x.json\[1\]: expected lists of numbers, as many in each as in the first"),
         ("[[1, 2], [3, null]]", r"x.json\[1\]: expected finite float32 numbers, found 1 of 2 missing"),
         ('[[1, 2], [3, "four"]]', "x.json: expected numbers, found text"),
+        ('[[1, null], [3, "4"]]', r"x.json\[1, 1\]: expected a number, found '4'"),
+        ('[{"a": 1, "b": "four"}]', "x.json: column 'b' must be an array of numbers, but holds text such as 'four'"),
+        ("[{}]", "x.json: the table has no columns"),
+        ('{"x": [], "y": []}', "x.json: x: the array is empty"),
+        ('{"x": [[1, 2], [3]], "y": [0, 1]}', r"x.json: x\[1\]: expected lists of numbers, as many in each"),
+        ('{"x": [[1, 2]], "y": ' + "9" * 400 + "}", "x.json: expected 1 labels"),
+        ("[[1, " + "9" * 400 + "]]", r"x.json\[0\]: expected finite float32 numbers, found 1 of 2 infinite"),
         ("[[1, 2], [3, 4", "x.json: expected rows in JSON; it cannot be read as JSON"),
     ],
 )
