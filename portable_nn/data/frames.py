@@ -212,12 +212,15 @@ def columns_of(given: Any, where: str) -> Any:
 
 def _is_row(given: object) -> bool:
     """True for a dict of cells by the names of columns, each of which is one number or word."""
-    return isinstance(given, Mapping) and bool(given) and not any(map(_is_nested, given.values()))
+    return (
+        isinstance(given, Mapping)
+        and bool(given)
+        and not any(isinstance(cell, _NESTED) or np.ndim(cell) for cell in given.values())
+    )
 
 
-def _is_nested(cell: Any) -> bool:
-    """True for an array, or a list, of which numpy could not make one where its lists are of several lengths."""
-    return isinstance(cell, list | tuple) or np.ndim(cell) > 0
+_NESTED: Final = (list, tuple, np.ndarray)
+"""What is no cell: of lists of several lengths, numpy makes no array."""
 
 
 def _of_rows(rows: Sequence[Mapping[Any, Any]], where: str) -> dict[Any, list[Any]]:
@@ -256,7 +259,7 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
-    if nested := [cell for cell in array.tolist() if isinstance(cell, Mapping) or _is_nested(cell)]:
+    if nested := [cell for cell in array.tolist() if isinstance(cell, (Mapping, *_NESTED))]:
         raise DataError(f"{where}: column '{name}'", f"expected one value a row, found {shortened(nested[0])}")
     return _plain(array)
 
