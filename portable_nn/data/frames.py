@@ -259,8 +259,9 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
-    if nested := [cell for cell in array.tolist() if isinstance(cell, (Mapping, *_NESTED))]:
-        raise DataError(f"{where}: column '{name}'", f"expected one value a row, found {shortened(nested[0])}")
+    if nested := {kind for kind in {*map(type, array.tolist())} if issubclass(kind, (Mapping, *_NESTED))}:
+        first = next(cell for cell in array.tolist() if type(cell) in nested)
+        raise DataError(f"{where}: column '{name}'", f"expected one value a row, found {shortened(first)}")
     return _plain(array)
 
 
