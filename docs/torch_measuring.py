@@ -90,9 +90,9 @@ def measured(way: str, model: Model) -> dict[str, Any]:
     is_open = all(isinstance(value.shape[axis], str) for value in network.graph.inputs for axis in model.axes)
     sizes = model.sizes if is_open else [(batch, model.sizes[1][1]) for batch, _ in model.sizes]
     feeds = [{name: each.numpy() for name, each in model.inputs(*size).items()} for size in sizes]
-    wanted = [computed_by(theirs)(each) for each in feeds]
+    wanted = [computed_by(theirs, each) for each in feeds]
     found = [network.compute("numpy", each) for each in feeds]
-    again = [computed_by(Theirs(back, partial(called, network, by_name=False)))(each) for each in feeds]
+    again = [computed_by(Theirs(back, partial(called, network, by_name=False)), each) for each in feeds]
     here, there = shapes(back), shapes(theirs.module)
     steps = train_with_module(network, replace(theirs, admit=seeing), 0)
     cell: dict[str, Any] = {

@@ -116,14 +116,14 @@ DATES: Final = (
 )
 
 
-COMMAS: Final = "--decimal , (decimal=',') reads numbers with decimal commas"
+COMMAS: Final = "if these are numbers with decimal commas, say so: --decimal , (decimal=',')"
 
 _GROUPED: Final = re.compile(r"[+-]?\d{1,3}(?:(?:\.\d{3})+,|(?:,\d{3})+\.)\d+", re.ASCII)
 _FORMS: Final = {
     ".": (
         _NUMBER,
         re.compile(rf"{_COMMA.pattern}|{_GROUPED.pattern}", re.ASCII),
-        f"{COMMAS}; write them without marks of thousands",
+        f"write numbers without marks of thousands; {COMMAS}",
     ),
     ",": (re.compile(_DIGITS.replace(r"\.", ","), re.ASCII), _GROUPED, "write numbers without marks of thousands"),
 }

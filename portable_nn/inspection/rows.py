@@ -106,7 +106,7 @@ class TensorRow:
 class FileRow:
     """The file that a model is in; ``signature`` is one beside it by its name, which has not been verified.
 
-    ``weights`` are the sizes of other files in which it keeps weights, by their paths; its SHA-256 does not cover them.
+    ``weights`` are the sizes of other files in which it keeps weights, by their names; its SHA-256 does not cover them.
     """
 
     path: str

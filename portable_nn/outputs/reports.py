@@ -49,8 +49,8 @@ def inspect(model: str | Path | Network) -> Inspection:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         signature = Path(f"{opened.path}.sig")
         beside = str(signature) if signature.is_file() else None
-        files = [opened.path.parent / name for name in weights_beside(opened.path)]
-        weights = {str(each): each.stat().st_size for each in files if each.is_file()}
+        files = {name: opened.path.parent / name for name in weights_beside(opened.path)}
+        weights = {name: each.stat().st_size for name, each in files.items() if each.is_file()}
         return replace(found, file=FileRow(str(opened.path), os.fstat(file.fileno()).st_size, digest, beside, weights))
 
 

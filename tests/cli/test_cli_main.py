@@ -54,6 +54,9 @@ def test_groups_are_those_that_have_a_table():
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("arguments", [["--help"], [], ["-h"]])
 def test_help_of_a_group_lists_its_commands(run, group, arguments):
+    if group == "models" and not arguments:
+        assert run(group).out == run(group, "list").out
+        return
     code, out, err = run(group, *arguments)
     assert (code, err) == (0, "")
     assert out.startswith(f"Usage: portable-nn {group} [OPTIONS] COMMAND [ARGS]...\n")

@@ -114,10 +114,13 @@ def test_a_german_table_of_excel_is_read_by_what_the_errors_advise(run, tmp_path
     train = ["train", "auto-auto", "t.csv", "--target", "Miete (€)", "--epochs", "1", "-o", "m.npz"]
     assert "--encoding cp1252 may read it" in run(*train).err
     train += ["--encoding", "cp1252"]
-    assert "holds words such as '1.100,50': --decimal , reads numbers with decimal commas;" in run(*train).err
+    fault = (
+        "holds words such as '1.100,50': write numbers without marks of thousands; if these are numbers with decimal"
+    )
+    assert f"{fault} commas, say so: --decimal ," in run(*train).err
     assert "'1.100,50': write numbers without marks of thousands" in run(*train, "--decimal", ",").err
     write("", "k. A.")
-    assert "--decimal , reads numbers with decimal commas" in run(*train).err
+    assert "say so: --decimal ," in run(*train).err
     train += ["--decimal", ","]
     fault = "column 'Alter' holds numbers, but also the word 'k. A.': mend it"
     assert run(*train).err.startswith(f"error: t.csv: {fault}")

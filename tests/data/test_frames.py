@@ -136,9 +136,7 @@ def test_booleans_of_frames_are_the_words_of_files(tmp_path: Path) -> None:
 def test_decimal_commas_are_said_and_not_guessed(tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", "a;b\n1,5;2\n2,25;3\n")
     assert read_frame(path, decimal=",").columns["a"].tolist() == [1.5, 2.25]
-    with pytest.raises(
-        DataError, match=r"column 'a' holds words such as '1,5': --decimal , .* reads numbers with decimal commas"
-    ):
+    with pytest.raises(DataError, match=r"column 'a' holds words such as '1,5': .* commas, say so: --decimal ,"):
         find_columns(read_frame(path), ["a", "b"])
 
 
