@@ -178,19 +178,23 @@ def _named(frame: Frame, columns: Sequence[Column], targets: Sequence[str]) -> F
     if frame.named and not frame.columns.keys() >= set(names):
         frame = _uncounted(frame)
     if not frame.named:
-        if frame.columns.keys() == {*names, *targets}:  # Numbered as those that the network was trained on.
-            return frame
-        if len(frame.columns) != len(names):
-            found = f"expected {quantity(len(names), 'column')}, {some(names)}, or a first line with their names"
-            raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")
-        if {word for cells in frame.columns.values() for word in cells[:1].tolist()} == {*names}:
-            raise DataError(frame.where, "the first row holds the names of the columns: in JSON, rows are objects")
-        return replace(frame, columns=dict(zip(names, frame.columns.values(), strict=True)), named=True)
+        # Numbered may be those that the network was trained on.
+        return frame if frame.columns.keys() == {*names, *targets} else _with_names(frame, names)
     if absent := [name for name in names if name not in frame.columns]:
         extra = [name for name in frame.columns if name not in names]
         others = f"; what it has beside the others: {some(extra)}" if extra else ""
         raise DataError(frame.where, f"has no column {some(repr(name) for name in absent)}{others}")
     return frame
+
+
+def _with_names(frame: Frame, names: Sequence[str]) -> Frame:
+    """``frame``, whose columns have no names, with as many. Raises ``DataError`` where these stand in its first row."""
+    if len(frame.columns) != len(names):
+        found = f"expected {quantity(len(names), 'column')}, {some(names)}, or a first line with their names"
+        raise DataError(frame.where, f"{found}; found {len(frame.columns)} without names")
+    if {word for cells in frame.columns.values() for word in cells[:1].tolist()} == {*names}:
+        raise DataError(frame.where, "the first row holds the names of the columns: in JSON, rows are objects")
+    return replace(frame, columns=dict(zip(names, frame.columns.values(), strict=True)), named=True)
 
 
 def _uncounted(frame: Frame) -> Frame:

@@ -259,14 +259,16 @@ def _cells_of(column: Any, where: str, name: str) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind not in "OUS":
         raise DataError(f"{where}: column '{name}'", f"expected numbers or words, found {array.dtype}")
-    if nested := {kind for kind in {*map(type, array.tolist())} if issubclass(kind, (Mapping, *_NESTED))}:
-        first = next(cell for cell in array.tolist() if type(cell) in nested)
-        raise DataError(f"{where}: column '{name}'", f"expected one value a row, found {shortened(first)}")
-    return _plain(array)
+    try:
+        return _plain(array)
+    except TypeError as error:
+        raise DataError(f"{where}: column '{name}'", f"expected one value a row, found {error}") from None
 
 
 def _plain(array: NDArray[Any]) -> Cells:
-    """Objects as numbers where all of them are some, or else as words."""
+    """Objects as numbers where all of them are some, or else as words. Raises ``TypeError`` for what is no cell."""
+    if nested := {kind for kind in {*map(type, array.tolist())} if issubclass(kind, (Mapping, *_NESTED))}:
+        raise TypeError(shortened(next(cell for cell in array.tolist() if type(cell) in nested)))
     cells = [plain_cell(cell) for cell in array.tolist()]
     if all(cell is None or isinstance(cell, (int, float)) for cell in cells):
         return np.array([np.nan if cell is None else float(cell) for cell in cells])

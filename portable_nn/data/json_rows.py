@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from portable_nn.core.errors import DataError
-from portable_nn.core.jsons import UNREADABLE, JsonError, parsed_json
+from portable_nn.core.jsons import UNREADABLE, parsed_json
 from portable_nn.core.text import said
 from portable_nn.data.tables import STDIN, UTF_8, looks_like_json, text_of
 
@@ -30,18 +30,13 @@ def read_json(path: str | Path) -> tuple[str, Any]:
     Raises ``DataError`` for what is no JSON, nor such rows.
     """
     with text_of(path, UTF_8) as (where, file):
-        place = where
         try:
             text = file.read()
-            lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-            has_lines = str(path).lower().endswith(".jsonl") or (len(lines) > 1 and _is_whole(lines[0][1]))
-            found: Any = [] if has_lines else parsed_json(text, nan=True)
-            for number, line in lines if has_lines else []:
-                place = f"{where}:{number}"
-                found.append(parsed_json(line, nan=True))
         except ValueError as error:
-            reason = error if isinstance(error, JsonError) else f"{UNREADABLE} {said(error)}"
-            raise DataError(place, f"expected rows in JSON; {reason}") from None
+            raise DataError(where, f"expected rows in JSON; {UNREADABLE} {said(error)}") from None
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+        has_lines = str(path).lower().endswith(".jsonl") or (len(lines) > 1 and _is_whole(lines[0][1]))
+        found = [_parsed(line, f"{where}:{number}") for number, line in lines] if has_lines else _parsed(text, where)
     if isinstance(found, Mapping) and len(found) == 1:
         [rows] = found.values()
         found = rows if isinstance(rows, list) and rows and isinstance(rows[0], list | Mapping) else found
@@ -49,6 +44,13 @@ def read_json(path: str | Path) -> tuple[str, Any]:
         objects = '[{"height": 1.7, "weight": 65}, …]'
         raise DataError(where, f"expected rows in JSON, an object or a list of numbers each: {objects}, [[1.7, 65], …]")
     return where, found
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return parsed_json(text, nan=True)
+    except ValueError as error:
+        raise DataError(place, f"expected rows in JSON; {error}") from None
 
 
 def _is_whole(line: str) -> bool:
