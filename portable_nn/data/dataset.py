@@ -161,8 +161,8 @@ def _numbers(found: Any, where: str) -> NDArray[Any]:
     check_not_empty(where, array.shape)
     if array.dtype.kind != "O":
         return array
-    for place in (each for each in np.ndindex(array.shape) if not isinstance(array[each], int | float | None)):
-        raise DataError(f"{where}{list(place)}", f"expected a number, found {shortened(array[place])}")
+    for at in (each for each in np.ndindex(array.shape) if not isinstance(array[each], int | float | None)):
+        raise DataError(f"{where}{list(at)}", f"expected a number, found {shortened(array[at])}")
     return np.array([plain_cell(cell) for cell in array.flat], np.float64).reshape(array.shape)
 
 
