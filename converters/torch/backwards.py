@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final
 
 from portable_nn.converters.torch.nodes import is_view, writers_of, writes
@@ -79,7 +79,7 @@ def detached(exported: Any) -> None:
         for node in graph.nodes:
             if node.target is torch.ops.aten.detach_.default:
                 node.target = torch.ops.aten.detach.default
-                node.args[0].replace_all_uses_with(node, partial(_is_after, order, node))
+                node.args[0].replace_all_uses_with(node, lambda user, node=node, order=order: order[user] > order[node])
         for node in [each for each in graph.nodes if "wrap_with_set_grad_enabled" in str(each.target)]:
             _put_among(module, node, buffers)
 
@@ -104,10 +104,6 @@ def _put_among(module: Any, node: Any, buffers: Mapping[str, str]) -> None:
         reader.replace_all_uses_with(results[reader.args[1]])
         graph.erase_node(reader)
     graph.erase_node(node)
-
-
-def _is_after(order: Mapping[Any, int], node: Any, user: Any) -> bool:
-    return order[user] > order[node]
 
 
 def marked(exported: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from types import UnionType
 from typing import Any, Final, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -48,7 +49,7 @@ def parsed_json(data: bytes | str, *, nan: bool = False, objects: Callable[[Pair
     """
     try:
         text = data.decode() if isinstance(data, bytes) else data
-        return json.loads(text, object_pairs_hook=objects or once, parse_constant=float if nan else _no_constant)
+        return (_decoder(nan) if objects is None else _decoder.__wrapped__(nan, objects)).decode(text)
     except JsonError:
         raise
     except RecursionError:
@@ -63,6 +64,12 @@ def once(pairs: Pairs) -> dict[str, Any]:
         twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         raise JsonError(f"{printable(repr(twice), LONGEST)} stands in it twice")
     return dict(pairs)
+
+
+@cache
+def _decoder(nan: bool, objects: Callable[[Pairs], Any] = once) -> json.JSONDecoder:
+    """A parser, made once for all lines of a file."""
+    return json.JSONDecoder(object_pairs_hook=objects, parse_constant=float if nan else _no_constant)
 
 
 def _no_constant(token: str) -> None:

@@ -10,7 +10,7 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -130,19 +130,19 @@ def _check_size(path: str | Path, dtype: np.dtype[Any], shape: tuple[int, ...], 
         raise DataError(path, f"expected {needed} bytes of data for {shape} of type {dtype}, found {what}")
 
 
-def chosen(names: Iterable[str], path: str | Path) -> list[str]:
+def chosen(names: Collection[str], path: str | Path) -> list[str]:
     """The name of the examples and, where the file has labels, theirs."""
     by_name = {name.removeprefix("/").lower(): name for name in names}
-    for x, y in PAIRS:
+    for x, y in PAIRS if len(by_name) == len(names) else ():  # Either of X and x may be meant.
         if x in by_name:
             labels = [by_name[name] for name in (y, *dict(PAIRS).values()) if name in by_name]
             return [by_name[x], *labels[:1]]
-    if len(by_name) == 1:
-        return list(by_name.values())
+    if len(names) == 1:
+        return list(names)
     pairs = ", ".join(f"'{x}' and '{y}'" for x, y in PAIRS)
     raise DataError(
         path,
         f"expected one array, or arrays named {pairs}; found "
-        f"{', '.join(sorted(name.removeprefix('/') for name in by_name.values())) or 'none'}: --inputs and --target "
+        f"{', '.join(sorted(name.removeprefix('/') for name in names)) or 'none'}: --inputs and --target "
         "name others (inputs=, targets=)",
     )

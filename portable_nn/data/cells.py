@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portable_nn.core.errors import DataError
-from portable_nn.core.text import some
+from portable_nn.core.text import shortened, some
 
 Cells: TypeAlias = NDArray[Any]
 """A column ``(n,)``: numbers as float64, missing ones NaN; or words as objects of type ``str``, missing ones None."""
@@ -144,7 +144,7 @@ MOSTLY: Final = 0.8
 def number_fault(cell: str, decimal: str) -> str:
     """Why a cell of a column of numbers is none."""
     hint = f"; {COMMAS}" if decimal == "." and _COMMA.fullmatch(cell) else ""
-    return f"expected a number, found '{cell}'{hint}"
+    return f"expected a number, found {shortened(cell)}{hint}"
 
 
 def word_fault(cells: Cells, decimal: str) -> str | None:

@@ -34,7 +34,7 @@ MAX_LINE = 2**24
 UTF_8: Final = "utf-8"
 """The encoding of tables unless another is named."""
 
-_JSON = re.compile(r'\s*(\{\s*("|$)|\[(\s*[\[{"]|(null|NaN|[-+.\deE,\s])*(\]\s*)?$))')
+_JSON = re.compile(r'\s*(\{\s*("|\}|$)|\[(\s*[\[{"]|(null|NaN|true|false|[-+.\deE,\s])*(\]\s*)?$))')
 """The beginning of a text that is an object or a list in JSON, and no row of cells."""
 
 MAX_FLOAT = float(np.finfo(np.float32).max)

@@ -90,10 +90,6 @@ def _top_k(x: Any, k: int, axis: int, largest: bool) -> Any:
     return found if axis == x.ndim - 1 else [NUMPY.swapaxes(each, axis, -1) for each in found]
 
 
-def _length(x: Any, axis: Any, keepdims: bool = False) -> Any:
-    return NUMPY.sum(x * x, axis=axis, keepdims=keepdims) ** 0.5
-
-
 _CAUSAL: Final = "causal"
 _HEADS: Final = (0, 2, 1, 3)
 """The places of the axes of (batch, heads, steps, features) in Keras."""
@@ -176,7 +172,7 @@ OWN: Final[Mapping[str, Callable[..., Any]]] = {
     "padded": _padded,
     "put_elements": _put_elements,
     "top_k": _top_k,
-    "length": _length,
+    "length": lambda x, axis, keepdims=False: NUMPY.sum(x * x, axis=axis, keepdims=keepdims) ** 0.5,
     "attention": _attention,
     "causal": lambda queries, keys: _CAUSAL,
     "windows": _windows,
