@@ -103,7 +103,7 @@ def command(
         raise UsageError(f"LAYERS stands before DATA: portable-nn train {data} {layers}")
     named, is_folder = arrays.options(), training.is_folder(data, arrays)
     is_cnn = "cnn" in layers.split("-")
-    options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
+    options, source = training.options(printer, losses, steps, checkpoints), training.source(data, bool(arrays.inputs))
     trained: Any
     if named["inputs"] and not is_cnn:
         trained, tested = _on_arrays(layers, data, table, activation, training, {**options, **named})

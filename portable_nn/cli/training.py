@@ -258,11 +258,11 @@ class TrainingOptions:
 
         return self.apart(by_name(path, *names), path, *names) if self.test else (path, None)
 
-    def source(self, data: Path) -> str:
+    def source(self, data: Path, blocks: bool) -> str:
         """The entry of the metadata for the file of the examples."""
         from portable_nn.data.trained import training_file
 
-        return training_file(data, self.validation, self.seed, self.test)
+        return training_file(data, self.validation, self.seed, self.test, blocks)
 
     def options(
         self, printer: Printer, losses: LossOptions, steps: StepOptions, checkpoints: CheckpointFlags

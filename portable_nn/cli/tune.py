@@ -78,7 +78,10 @@ def command(
     from portable_nn.recipes.tuning import class_count, table_examples, tune_classifier
 
     named, is_folder = arrays.options(), training.is_folder(data, arrays, training.preprocess)
-    options, source = training.options(printer, losses, steps, checkpoints), training.source(data)
+    options, source = (
+        training.options(printer, losses, steps, checkpoints),
+        training.source(data, bool(named["inputs"])),
+    )
     network, notes = with_any_batch(open_network(model))
     printer.notes(notes)
     if is_folder:

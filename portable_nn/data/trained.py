@@ -23,16 +23,19 @@ SOME: Final = 256
 
 _SHARE: Final = r"0(?:\.\d{1,9})?|\d(?:\.\d{1,9})?e-\d{1,3}"
 ENTRY: Final = re.compile(
-    rf"(?P<digest>[0-9a-f]{{16}}) (?P<held_out>{_SHARE}) (?P<seed>\d{{1,40}})(?: (?P<test>{_SHARE}))?"
+    rf"(?P<digest>[0-9a-f]{{16}}) (?P<held_out>{_SHARE}) (?P<seed>\d{{1,40}})"
+    rf"(?: (?P<test>{_SHARE})(?P<blocks> in blocks)?)?"
 )
 
 
-def training_file(path: Path, held_out: float, seed: int, test: float = 0) -> str:
+def training_file(path: Path, held_out: float, seed: int, test: float = 0, blocks: bool = False) -> str:
     """The entry of a file or folder; empty for standard input. Raises ``FileError`` for a file that is unreadable.
 
+    ``blocks`` says that the examples to test on are blocks of arrays that were given by name, and not rows.
     The whole file is read, so this comes before a training, whose result then waits for nothing.
     """
-    return f"{_digest(path)} {held_out:g} {seed}" + f" {test:g}" * bool(test) if path.is_file() or path.is_dir() else ""
+    tested = f" {test:g}{' in blocks' * blocks}" if test else ""
+    return f"{_digest(path)} {held_out:g} {seed}{tested}" if path.is_file() or path.is_dir() else ""
 
 
 def note_trained(metadata: MutableMapping[str, str], entry: str) -> None:
@@ -59,16 +62,21 @@ def trained_notes(trained_on: str, data: Any) -> list[str]:
     ]
 
 
-def test_share(trained_on: str, path: Path) -> tuple[float, int]:
-    """The share of a file or folder that was held out to test the network, and the seed.
+def test_share(trained_on: str, path: Path, blocks: bool) -> tuple[float, int]:
+    """The share of a file or folder that was held out to test the network, and the seed; ``blocks`` as it is read now.
 
-    Raises ``DataError`` where there is none.
+    Raises ``DataError`` where there is none, or others would be drawn.
     """
     trainings = _known(trained_on).get(_digest(path), [])
     if len(trainings) > 1:
         raise DataError(path, "the model was trained on it several times, each with other examples held out")
     if not trainings or not trainings[0]["test"]:
         raise DataError(path, "none of its examples were held out to test the model: train --test SHARE does it")
+    if blocks != bool(trainings[0]["blocks"]):
+        do = "leave --inputs and --target out" if blocks else "name its arrays as then, with --inputs and --target"
+        raise DataError(
+            path, f"other examples were held out to test the model than would be drawn: {do} (inputs=, targets=)"
+        )
     return float(trainings[0]["test"]), int(trainings[0]["seed"])
 
 
@@ -94,11 +102,13 @@ def _but(training: re.Match[str], *others: re.Match[str]) -> str:
 
 
 def _digest(path: Path) -> str:
-    """The XXH3-64 of a file's bytes; of a folder, which may have very many files, of all names and ``SOME`` files."""
+    """The XXH3-64 of a file's bytes; of a folder, of all names and sizes and of ``SOME`` files."""
     if path.is_dir():
         files = sorted(each for each in path.glob("*/[!.]*") if each.is_file())
         known = [_digest(each) for each in files[:: len(files) // SOME + 1]]
-        return xxhash.xxh3_64_hexdigest(repr([*(str(each.relative_to(path)) for each in files), *known]).encode())
+        return xxhash.xxh3_64_hexdigest(
+            repr([*((str(each.relative_to(path)), each.stat().st_size) for each in files), *known]).encode()
+        )
     found = xxhash.xxh3_64()
     with open_regular(path) as file:
         while part := file.read(2**20):

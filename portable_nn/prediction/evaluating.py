@@ -144,7 +144,7 @@ def tested_again(
     Raises ``DataError`` where there are none.
     """
     runner, named = options.runner(model), options.named
-    share, seed = test_share(runner.model.description.trained_on, path)
+    share, seed = test_share(runner.model.description.trained_on, path, bool(named))
     if path.is_dir():
         return divided(labelled_pictures(path), share, seed, "test")[1], None, options
     names, dialect = (named.inputs, named.targets) if named else (), options.dialect or Dialect()

@@ -22,6 +22,7 @@ from portable_nn.data.apart import divided
 from portable_nn.data.statistics import READ, moments
 from portable_nn.data.stored import Blocks, Stored, as_stored, piece_of, pieces, rows_of
 from portable_nn.data.stored_files import open_stored, side_by_side
+from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.format.meaning import InputInfo
 from portable_nn.layers import Dense, Input, Layer, Normalization
 from portable_nn.network import Network, Sequential
@@ -129,7 +130,7 @@ def _not_read(names: Sequence[str], y: Stored) -> Iterator[str]:
     """A note for each target whose unit or classes the file says in a kind of attribute that is not read."""
     for name, said in zip(names, y.meanings, strict=False):
         if said.unread:
-            way = "--unit or --labels (units=, labels=) says what they would"
+            way = "--unit or --labels (units=, labels=) gives them, and np.bytes_ writes them with a fixed length"
             yield f"{name}: attributes that are not read, as their length is not fixed: {some(said.unread)}; {way}"
 
 
@@ -352,7 +353,7 @@ def _targets(network: Network, y: Stored, loss: Loss) -> Stored:
     shape = network.types[name].shape
     width = math.prod(y.shape[1:])
     if loss.classes:
-        y, high = class_range(y, width)
+        y, high = class_range(_numbered(y, ClassFinder(network.labels)) if width == 1 else y, width)
         if isinstance(shape[-1], int) and high >= max(shape[-1], 2):
             raise UsageError(f"{y.name} holds the class {high}, and the network has {quantity(shape[-1], 'class')}")
         return y
@@ -362,3 +363,17 @@ def _targets(network: Network, y: Stored, loss: Loss) -> Stored:
             f"{y.name} has {quantity(width, 'number')} for each example, and the network predicts {numbers}"
         )
     return y.changed((width,), np.dtype(np.float32), lambda rows: rows.reshape(len(rows), -1).astype(np.float32))
+
+
+def _numbered(y: Stored, find: ClassFinder) -> Stored:
+    """Class numbers; where numbers name the classes, those of the classes that ``y`` names, and others are refused."""
+
+    def numbers(rows: Array) -> Array:
+        found = find.of(labels := rows.reshape(-1).tolist())
+        if found.min() < 0:
+            raise UsageError(
+                f"{y.name} holds {labels[found.argmin()]:g}, and the network's classes are {some(find.classes)}"
+            )
+        return found
+
+    return y.changed((), np.dtype(np.int64), numbers) if find.numbered else y

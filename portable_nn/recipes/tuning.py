@@ -21,6 +21,7 @@ from portable_nn.data.frames import Dialect, read_frame
 from portable_nn.data.rows import TableRows
 from portable_nn.data.tables import whole
 from portable_nn.engines.ranges import ranges
+from portable_nn.evaluation.targets import ClassFinder
 from portable_nn.format.meaning import OutputInfo
 from portable_nn.layers import Dense, Flatten, GlobalAvgPool, GlobalMaxPool, Layer
 from portable_nn.network import Network, Sequential
@@ -131,6 +132,10 @@ def table_examples(network: Network, source: Any, dialect: Dialect, target: str 
         raise DataError(rows.frame.row(place), fault + more)
     if rows.labels is None:
         raise UsageError(f"{rows.frame.where} has no column '{target or output.target}', which the network predicts")
+    if None in rows.labels:
+        raise DataError(
+            rows.frame.row(rows.labels.index(None)), f"there is no value in column '{target or output.target}'"
+        )
     return Dataset(rows.x, np.array(rows.labels, object))
 
 
@@ -235,20 +240,16 @@ def _name_classes(network: Network, y: Array | None, width: int) -> Array:
     shape = network.types[name].shape
     if len(shape) != 2 or not isinstance(shape[1], int):
         raise UsageError(f"output '{name}' is {format_shape(shape)}, and not (batch, classes): until can cut before it")
-    known = {label: number for number, label in enumerate(network.labels)}
-    words = [] if y is None or y.size != len(y) else _words(y.reshape(-1))
-    if words and known.keys() >= set(words):
-        return np.array([known[word] for word in words])
-    if known and (others := [str(each) for each in (() if y is None else y.flat) if isinstance(each, str)]):
-        strange = some(sorted(set(others) - known.keys()))
-        way = "until -1 (until='-1') gives it a new last layer for those of the data"
-        raise UsageError(f"the data have other classes, {strange}, than the network, {some(known)}: {way}")
+    if network.labels and y is not None and y.size == len(y):
+        labels = whole(y.reshape(-1)).tolist()
+        numbers = ClassFinder(network.labels).of(labels)
+        if strange := dict.fromkeys(str(label) for label, number in zip(labels, numbers, strict=True) if number < 0):
+            way = "until -1 (until='-1') gives it a new last layer for those of the data"
+            raise UsageError(
+                f"the data have other classes, {some(strange)}, than the network, {some(network.labels)}: {way}"
+            )
+        return numbers
     targets, names = classes(y, shape[1], width)
-    if not known:
+    if not network.labels:
         network.outputs = (replace(network.outputs[0], labels=tuple(names)),)
     return targets
-
-
-def _words(y: Array) -> list[str]:
-    """Labels as text: 3.0 is 3."""
-    return [str(value) for value in whole(y)]

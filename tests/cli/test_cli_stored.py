@@ -49,6 +49,20 @@ def test_train_evaluate_predict(run, echoes, tmp_path):
     assert done.json["numbers"][0]["rmse"] == pytest.approx(float(np.sqrt(np.mean((wanted - SWH) ** 2))), rel=1e-4)
 
 
+def test_the_examples_of_the_test_are_those_of_arrays_by_name(run, echoes):
+    """Blocks of rows were held out, where of an array that is read as a whole single rows would be."""
+    with h5py.File("pair.h5", "w") as file:
+        file["x"], file["y"] = X, (SWH > 5).astype(np.uint8)
+    names = ("--inputs", "x", "--target", "y")
+    for given, other, way in ((names, (), "name its arrays as then"), ((), names, "leave --inputs and --target out")):
+        train = ("train", "6-4-2", "pair.h5", "--test", "0.2", "--epochs", "1", "-q", "--force", *given)
+        assert run(*train, "--out", "n.safetensors").code == 0
+        assert run("evaluate", "n.safetensors", "pair.h5", "--test", *given).code == 0
+        done = run("evaluate", "n.safetensors", "pair.h5", "--test", *other)
+        assert done.code == 3
+        assert f"pair.h5: other examples were held out to test the model than would be drawn: {way}" in done.err
+
+
 def test_rows_with_nan_are_named_in_training_and_in_every_output(run, echoes):
     pnn.Sequential(pnn.Input(6), pnn.Dense(1), seed=0).save("net.safetensors")
     wanted = pnn.load("net.safetensors").predict(X)

@@ -286,6 +286,9 @@ def test_a_model_of_a_table_is_tuned_on_more_rows(run, tmp_path: Path) -> None:
     found = run("tune", "y.npz", "more.csv", "--validation", "0", "-o", "tuned.npz")
     assert found.code == 0, found.err
     assert "4 of 4 right" in run("predict", "tuned.npz", "more.csv").err
+    (tmp_path / "gap.csv").write_text("y,side,n\na,north,3\n,north,4\n")
+    found = run("tune", "y.npz", "gap.csv", "-o", "x.npz")
+    assert (found.code, found.err) == (3, "error: gap.csv:3: there is no value in column 'y'\n")
     (tmp_path / "bad.csv").write_text("y,side,n\na,south,3\n")
     found = run("tune", "y.npz", "bad.csv", "-o", "x.npz")
     assert found.code == 3

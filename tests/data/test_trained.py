@@ -58,7 +58,7 @@ def test_an_entry_that_is_none_is_no_share(words: str) -> None:
     digest = xxhash.xxh3_64_hexdigest(PATH.read_bytes())
     for entry in (words, f"{digest} {words}", f"{digest} 0.1 0 {words}"):
         try:
-            share, seed = share_to_test(entry, PATH)
+            share, seed = share_to_test(entry, PATH, blocks=False)
         except DataError:
             continue
         assert 0 <= share < 10
@@ -75,13 +75,26 @@ def test_a_folder_is_known_by_its_files_until_one_changes(tmp_path: Path) -> Non
     known, copied = metadata[TRAINED_ON], tmp_path / "copied"
     [said] = trained_notes(known, [copied, tmp_path])
     assert said.startswith(f"{copied}: the model was trained on these examples, but for a share of 0.1 and of 0.25 (")
-    assert share_to_test(known, copied) == (0.25, 7)
+    assert share_to_test(known, copied, blocks=False) == (0.25, 7)
     (copied / "a/1.png").write_bytes(b"c/1.png")  # Another picture of the same name and size.
     assert trained_notes(known, copied) == []
     (copied / "a/1.png").write_bytes(b"a/1.png")
     assert trained_notes(known, copied) == [said]
     (copied / "a/1.png").rename(copied / "b/1.png")
     assert trained_notes(known, copied) == []
+
+
+def test_a_folder_of_many_files_is_known_by_the_sizes_of_all(tmp_path: Path) -> None:
+    """Of 600 files not all are read."""
+    (tmp_path / "a").mkdir()
+    for place in range(600):
+        (tmp_path / f"a/{place}.png").write_bytes(b"picture")
+    known = training_file(tmp_path, 0.1, 7, 0.25)
+    assert len(trained_notes(known, tmp_path)) == 1
+    for place in range(10):
+        (tmp_path / f"a/{place}.png").write_bytes(b"another one")
+        assert trained_notes(known, tmp_path) == []
+        (tmp_path / f"a/{place}.png").write_bytes(b"picture")
 
 
 def test_standard_input_is_not_noted() -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
-from portable_nn.core.errors import PortableNNError
+from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.data.dataset import Dataset
 from portable_nn.format import InputInfo
 from portable_nn.operators.registry import Array
 from portable_nn.preprocessing.defaults import DIGIT, default_preprocessing
+from portable_nn.recipes.arrays import tune_arrays
 from portable_nn.recipes.tuning import tune_classifier
 
 RNG = np.random.default_rng(0)
@@ -61,10 +62,25 @@ def test_names_are_those_of_the_network_in_whatever_order_the_data_come() -> Non
     assert (tuned.predict(X[rows]).argmax(axis=1) == Y[rows]).all()
 
 
-def test_classes_counted_from_one() -> None:
-    """They are not 0 to 2, but three they are, in order."""
-    tuned, history = tune_classifier(network(), Dataset(X, Y + 1), epochs=30, optimizer=pnn.Adam(0.03))
-    assert (history["val_accuracy"][-1], tuned.labels) == (1, tuple("abc"))
+@pytest.mark.parametrize(
+    ("labels", "y"), [("123", Y + 2), ("123", Y), ("abc", Y + 1), ("abc", 10 * Y), ("123", Y + 0.5)]
+)
+def test_numbers_that_are_no_classes_of_the_network_are_refused(labels: str, y: Array) -> None:
+    """As many as the classes they are, and would be learned as others than ``evaluate`` takes them for."""
+    with pytest.raises(UsageError, match=f"than the network, {', '.join(labels)}: until -1"):
+        tune_classifier(network(labels=labels), Dataset(X, y), epochs=1)
+
+
+def test_numbers_that_name_classes_are_their_names() -> None:
+    rows = Y > 0
+    tuned, _ = tune_classifier(network(labels="123"), Dataset(X, Y + 1.0), epochs=30, optimizer=pnn.Adam(0.03))
+    assert (tuned.predict(X).argmax(axis=1) == Y).all()
+    arrays = {"x": X[rows], "y": Y[rows] + 1}
+    options = {"inputs": "x", "targets": "y", "validation": 0, "progress": False}
+    again, _ = tune_arrays(tuned, arrays, epochs=30, optimizer=pnn.Adam(0.03), **options)
+    assert (again.predict(X[rows]).argmax(axis=1) == Y[rows]).all()
+    with pytest.raises(UsageError, match="y holds 4, and the network's classes are 1, 2, 3"):
+        tune_arrays(tuned, arrays | {"y": Y[rows] + 2}, epochs=1, **options)
 
 
 def test_a_network_without_labels_gets_those_of_the_data() -> None:
@@ -142,7 +158,12 @@ IMAGES = pnn.Sequential(pnn.Input(784), pnn.Rescaling(1 / 255), pnn.Dense(3), pr
         (network(), (X[:, :3], Y), {}, "the data do not fit the network: expected examples of shape (4,), found (3,)"),
         (network(), (X, None), {}, "the data have no labels: in CSV they come first in each row, before the 4 numbers"),
         (network(), (X, None), {"until": "tanh"}, "the data have no labels: in CSV they come first in each row"),
-        (network(), (X, np.arange(90)), {}, "the last layer has 3 units, but the data have 90 classes: 0, 1, 2, 3, 4,"),
+        (
+            network(),
+            (X, np.arange(90)),
+            {},
+            "the data have other classes, 3, 4, 5, 6, 7, and 82 more, than the network, a",
+        ),
         (
             network(),
             (X, np.array(["a", "d", "e"])[Y]),  # As many as the network has, and yet others.
