@@ -126,7 +126,7 @@ def quantised(side: Side) -> Iterator[tuple[NodeProto, NodeProto, Array]]:
 def range_of(side: Side, value: str) -> tuple[float, float] | None:
     """The least and the largest number that a dequantised value can be."""
     node = side.maker[value]
-    if node.op_type != "DequantizeLinear":
+    if node.op_type != "DequantizeLinear" or len(node.input) < 3:
         return None
     scale, zero = (side.constants.get(name) for name in node.input[1:3])
     if scale is None or zero is None or scale.size > 1 or zero.dtype.kind not in "iu":

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, permutations
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from onnx import NodeProto
@@ -105,9 +105,19 @@ def attributes(side: Side, node: NodeProto) -> list[str]:
         if not is_attribute(each):
             digest = hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()
             found.append(f"{each.name} {BODY}{digest}")
-        elif (value := from_attribute(each, "")) != defaults.get(each.name):
+        elif (value := from_attribute(each, "")) != defaults.get(each.name) and not _is_usual(node, each.name, value):
             found.append(f"{each.name} is {value}")
     return found
+
+
+_USUAL: Final = {"pads": 0, "output_padding": 0, "dilations": 1, "strides": 1}
+"""The number of each axis where an attribute of a convolution or a pooling is not given."""
+
+
+def _is_usual(node: NodeProto, name: str, value: Any) -> bool:
+    """True where an attribute says what holds without it; the shape of a kernel is that of the weight."""
+    is_kernel = name == "kernel_shape" and node.op_type in ("Conv", "ConvTranspose")
+    return is_kernel or (name in _USUAL and {*value} == {_USUAL[name]})
 
 
 def weight_gaps(one: Side, other: Side) -> list[WeightGap] | None:
@@ -159,7 +169,8 @@ def difference_of(one: Array, other: Array) -> str:
             return words
     if one.shape != other.shape:
         return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
-    if (name := _rounded_to(one, other)) is not None:
+    name = _rounded_to(one, other) if other.any() else None  # Zeros and single numbers are round in many types.
+    if name == "float16" or (name and one.size > 1):
         return f"rounded to {name}"
     if one.size == 1 and one.dtype.kind in "iu":
         return f"is {other.item()}, not {one.item()}"
@@ -199,6 +210,7 @@ def _largest(pairs: Mapping[str, tuple[Array | None, Array | None]]) -> str:
     return max(found, key=lambda text: found[text], default="")
 
 
+@np.errstate(all="ignore")
 def _of_elements(a: Array, b: Array) -> str:
     scale = float(a @ b / (a @ a)) if a.any() else 0.0
     if scale not in (0.0, 1.0) and np.allclose(a * scale, b, rtol=_CLOSE, atol=0):

@@ -206,6 +206,53 @@ def test_differences_of_arrays_in_words() -> None:
     changed[0, :3] += 0.5
     assert difference_of(x, changed) == "3 of 20 elements differ, by up to 0.5"
     assert difference_of(x, x.T) == "transposed"
+    assert difference_of(x, 0 * x) == "20 of 20 elements are 0"
+    assert difference_of(np.float32([0.2]), np.float32([0.25])) == "scaled by 1.25"
+    with np.errstate(all="raise"):
+        assert difference_of(x[0], np.full_like(x[0], -np.inf)) == "5 of 5 elements differ, by up to inf"
+
+
+def test_attributes_that_say_what_holds_without_them_are_no_difference(tmp_path: Path) -> None:
+    """Of one convolution, of which one file writes out everything and the other nothing."""
+    usual = {"kernel_shape": [3, 3], "dilations": [1, 1], "pads": [0] * 4, "strides": [1, 1], "group": 1}
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    other = weight.copy()
+    other[1, 2, 0, 1] += 0.5
+    for name, attributes, numbers in (("a", {}, weight), ("b", usual, other)):
+        made = helper.make_graph(
+            [helper.make_node("Conv", ["x", "w"], ["y"], **attributes)], "g",
+            [helper.make_tensor_value_info("x", 1, [1, 3, 8, 8])],
+            [helper.make_tensor_value_info("y", 1, [1, 4, 6, 6])],
+            [numpy_helper.from_array(numbers, "w")],
+        )  # fmt: skip
+        onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / f"{name}.onnx")
+    found = pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert (found.verdict, [each.how for each in found.weights]) == (
+        "weights",
+        ["1 of 108 elements differ, by up to 0.5"],
+    )
+
+
+def test_numbers_without_a_zero_point_have_a_type(tmp_path: Path) -> None:
+    """What QuantizeLinear and DequantizeLinear do without one, with a wrong scale, is another function."""
+    scales = [numpy_helper.from_array(np.float32(each), name) for name, each in (("s", 0.05), ("t", 0.08))]
+    for name, nodes in (
+        ("a", [helper.make_node("Identity", ["x"], ["d"])]),
+        (
+            "b",
+            [
+                helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+                helper.make_node("DequantizeLinear", ["q", "t"], ["d"]),
+            ],
+        ),
+    ):
+        made = helper.make_graph(
+            [*nodes, helper.make_node("Relu", ["d"], ["y"])], "g", [helper.make_tensor_value_info("x", 1, [3, 8])],
+            [helper.make_tensor_value_info("y", 1, [3, 8])], scales if name == "b" else [],
+        )  # fmt: skip
+        onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / f"{name}.onnx")
+    found = pnn.diff(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    assert found.verdict == "parted"
 
 
 # -- another function

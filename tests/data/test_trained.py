@@ -39,16 +39,16 @@ def test_rows_to_test_on_are_known_again_unless_another_training_saw_them(tmp_pa
     path, metadata = tmp_path / "a.csv", dict[str, str]()
     path.write_text("a,b\n")
     with pytest.raises(DataError, match="none of its examples were held out to test the model"):
-        share_to_test("", path)
+        share_to_test("", path, blocks=False)
     note_trained(metadata, training_file(path, 0.1, 7, 0.25))
-    assert share_to_test(metadata[TRAINED_ON], path) == (0.25, 7)
+    assert share_to_test(metadata[TRAINED_ON], path, blocks=False) == (0.25, 7)
     [said] = trained_notes(metadata[TRAINED_ON], path)
     assert "but for a share of 0.1 and of 0.25 (which --test evaluates), held out with seed 7; figures" in said
     assert not known_before(metadata, training_file(path, 0.1, 7, 0.25))
     note_trained(metadata, training_file(path, 0.1, 7))
     assert known_before(metadata, training_file(path, 0.1, 7))
     with pytest.raises(DataError, match="trained on it several times, each with other examples held out"):
-        share_to_test(metadata[TRAINED_ON], path)
+        share_to_test(metadata[TRAINED_ON], path, blocks=False)
     [said] = trained_notes(metadata[TRAINED_ON], path)
     assert "the model was trained on these examples; figures" in said
 
