@@ -143,7 +143,7 @@ def _described(network: Network, x: Array) -> Network:
     """``network``, which was trained on ``x``, with how pictures become such examples, where it does not say that.
 
     Otherwise ``predict`` would scale pictures, as models in general want it, for a network that has learned from pixels
-    as they are. Warns with ``DataWarning`` of colour pictures, for which nothing can be said.
+    as they are. Warns with ``DataWarning`` where nothing says what the network takes.
     """
     [info], shape = network.inputs, tuple(x.shape[1:])
     are_pixels = info.preprocessing == () and x.min() >= 0 and 1 < x.max() <= 255 and bool((x == np.round(x)).all())
@@ -152,12 +152,14 @@ def _described(network: Network, x: Array) -> Network:
     if is_digit(shape):
         steps = digit_steps(x, len(network.labels), None)
         network.inputs = (replace(info, kind="image", preprocessing=steps),)
-    elif len(shape) == 3 and shape[0] == 3 and not ranges(network.graph, network.parameters):
-        warn(
-            f"the examples are pixels from 0 to {x.max():g}, but predict scales pictures to 0 to 1 for a model that "
-            "says nothing of them: begin it with Rescaling(1 / 255), or give predict arrays",
-            DataWarning,
+        way = "the network does not say what it takes: if it was trained on 0 to 1, divide them by 255 first"
+    else:
+        way = (
+            "predict scales pictures to 0 to 1 for a model that says nothing of them: begin it with "
+            "Rescaling(1 / 255), or give predict arrays"
         )
+    if (is_digit(shape) or (len(shape) == 3 and shape[0] == 3)) and not ranges(network.graph, network.parameters):
+        warn(f"the examples are pixels from 0 to {x.max():g}, but {way}", DataWarning)
     return network
 
 

@@ -206,7 +206,8 @@ def test_pictures_become_what_a_foreign_network_has_learned_from() -> None:
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 28, 28))
     foreign = pnn.Sequential(pnn.Input(1, 28, 28), pnn.Flatten(), pnn.Dense(2), seed=0)
-    tuned = tune_classifier(foreign, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False).network
+    with pytest.warns(pnn.DataWarning, match="if it was trained on 0 to 1, divide them by 255 first"):
+        tuned = tune_classifier(foreign, Dataset(pixels, np.arange(40) % 2), epochs=1, progress=False).network
     stroke = np.full((60, 60), 255, np.uint8)
     stroke[10:50, 28:33] = 0
     [[drawn]] = pnn.prepare(tuned, image.fromarray(stroke))

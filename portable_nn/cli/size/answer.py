@@ -154,7 +154,8 @@ def _backwards(
     if not (given and found) or _faults(found[0], inputs):
         chain, none = links(kind, inputs, outputs, layer, others.get("groups", 1), given)
     if fault and not chain:
-        fault = ShapeError(f"{fault}; nor does a chain of such layers") if given and none else fault
+        tried = "" if "dilation" in given else ", of dilation 1,"
+        fault = ShapeError(f"{fault}; a chain of such layers{tried} was not found either") if given and none else fault
         fault.exit_code = NOTHING_FOUND  # The input is valid: the answer is that no such options exist.
         raise fault
     return [replace(operation, **others) for operation in found], chain, none * (not given)
