@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -74,21 +74,15 @@ def command(
     With --inputs-b or --answers-b, it explains how another program prepares the picture for the same network.
     """
     from portable_nn.comparison.diff import diff
-    from portable_nn.comparison.explaining import arrays_of
     from portable_nn.comparison.report import as_json, as_page, as_text
     from portable_nn.core.atomic import atomic_write
-    from portable_nn.prediction.arrays import are_pictures
 
     if b is not None and inputs is None and (inputs_b or answers_b):
         inputs, b = Path(b), None
-    given: Any = inputs
-    if inputs is not None and not are_pictures(inputs):
-        given = arrays_of(inputs, str(inputs))
-        given = {"": next(iter(given.values()))} if inputs.suffix == ".npy" else given
     found = diff(
         a,
         b,
-        inputs=given,
+        inputs=inputs,
         inputs_b=inputs_b,
         answers_b=answers_b,
         preprocess=preparation.given(),

@@ -19,13 +19,14 @@ from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
-from portable_nn.comparison.explaining import Prepared, explained, prepared_by
+from portable_nn.comparison.explaining import Prepared, arrays_of, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import AXES, Side
 from portable_nn.comparison.steps import unpacked
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
+from portable_nn.core.foreign_values import is_path
 from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array
@@ -80,7 +81,8 @@ def diff(
         a: a model: the path of a file, the name of a shipped one, a network, a parsed ONNX file, or an object of
             PyTorch, Keras, scikit-learn, or another code base that ``from_object`` knows.
         b: another one; it may be left out where ``inputs_b`` or ``answers_b`` are given.
-        inputs: arrays by the names of the inputs of ``a``, or a picture for it; otherwise they are drawn.
+        inputs: finite numbers for both: arrays by the names of the inputs of ``a``, one array, the path of a file of
+            either, or a picture; otherwise they are drawn.
         inputs_b: the array that another program made of the picture for the same network: the path of an npy or npz
             file, an array, or several by name.
         answers_b: what came out of the network there, instead.
@@ -101,7 +103,9 @@ def diff(
     photo = _photo(a, b, inputs, (inputs_b, answers_b), preprocess)
     found, aligned = Diff("", "", "same"), None
     if b is not None:
-        found, aligned = _compared(a, b, photo.feeds if photo else inputs, seed, runtime_b)
+        called = str(inputs) if is_path(inputs) else "inputs"
+        arrays = photo.feeds if photo else None if inputs is None else arrays_of(inputs, called)
+        found, aligned = _compared(a, b, arrays, seed, runtime_b, called)
     theirs = answers_b if inputs_b is None else inputs_b
     if photo and found.same and theirs is not None:
         found = explained(photo, inputs_b, answers_b, (_name(a, "A"), _name(theirs, "the other side")))
@@ -131,7 +135,7 @@ def _photo(a: Any, b: Any, inputs: Any, theirs: tuple[Any, Any], preprocess: Pre
 
 
 def _compared(
-    a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int, runtime_b: str | None
+    a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int, runtime_b: str | None, called: str
 ) -> tuple[Diff, Alignment | None]:
     """The result, and both models side by side where the graphs are not the same."""
     if runtime_b is None and _same_file(a, b):
@@ -140,7 +144,7 @@ def _compared(
     one, other = _sides(first, second, runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
-    arrays = None if inputs is None else _given_inputs(one, inputs)
+    arrays = None if inputs is None else _given_inputs(one, inputs, called)
     left = (*_pair_outputs(one, other), *_other_ends(one, other))
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
@@ -176,13 +180,13 @@ def _unshown(outputs: Mapping[str, Difference]) -> list[str]:
     return [] if any(each.max_abs_error for each in outputs.values()) else [note]
 
 
-def _given_inputs(side: Side, arrays: Mapping[str, Any]) -> Feeds:
+def _given_inputs(side: Side, arrays: Mapping[str, Any], called: str) -> Feeds:
     """The inputs among ``arrays``: a file of examples may have what is right for them as well."""
     ports = [Value(*port) for port in side.subject.inputs]
-    if len(ports) == 1 and arrays.keys() == {""}:
-        arrays = {ports[0].name: arrays[""]}
+    if len(ports) == 1 and (arrays.keys() == {""} or called.endswith(".npy")):
+        arrays = dict(zip([ports[0].name], arrays.values(), strict=True))
     known = {port.name: arrays[port.name] for port in ports if port.name in arrays}
-    return fitted(ports, known if len(known) == len(ports) else arrays, side.name)
+    return fitted(ports, known if len(known) == len(ports) else arrays, f"{called}, for {side.name}")
 
 
 def _sides(first: Subject, second: Subject, runtime_b: str | None) -> tuple[Side, Side]:

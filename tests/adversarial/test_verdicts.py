@@ -273,3 +273,39 @@ def test_the_methods_of_the_independent_judge_are_all_of_them() -> None:
         steps = plays(Plane("ridge-minimax", {}, 0.0, 1), name, 0.3 + 0.2j, lambda t: 0.05, options)
         z = [next(steps) for _ in range(12)][-1]
         assert np.allclose(simulate("ridge-minimax", name, (0.3, 0.2), 0.05, 12).z[-1], [z.real, z.imag]), name
+
+
+JUMPS = {
+    "sign": lambda x, y: np.sign(x) * y,
+    "sign and xy": lambda x, y: np.sign(x) * y + 0.1 * x * y,
+    "floor": lambda x, y: np.floor(x) * y,
+    "ceil": lambda x, y: np.ceil(x) * y + x * y,
+    "steps of y": lambda x, y: x * np.floor(y) - 0.1 * x * x,
+    "abs": lambda x, y: abs(x) * y + 0.2 * x * y,
+    "max": lambda x, y: np.maximum(x, 0.1) * y,
+    "min": lambda x, y: np.minimum(x, y) * 0.3 + x * y,
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+@pytest.mark.parametrize("start", [(0.6, 0.7), (1.6, 0.7), (-0.3, -1.2)])
+def test_a_game_with_jumps_or_kinks_is_not_proved_to_do_what_its_steps_do_not(
+    name: str, start: tuple[float, float]
+) -> None:
+    """The independent truth: descent-ascent in plain numpy, on central differences of the payoff."""
+    payoff, z, small = JUMPS[name], np.array(start), 1e-6
+    verdict = simulate(game(payoff), "simultaneous", steps=50, start=start).verdicts[0]
+    for _ in range(2000):
+        by_x = (payoff(z[0] + small, z[1]) - payoff(z[0] - small, z[1])) / (2 * small)
+        by_y = (payoff(z[0], z[1] + small) - payoff(z[0], z[1] - small)) / (2 * small)
+        z = z + 0.1 * np.array([by_x if abs(by_x) < 1e4 else 0.0, -by_y if abs(by_y) < 1e4 else 0.0])
+    assert verdict.basis != "proved" or (WORDS[verdict.status] in ("stays", "converges") and np.allclose(z, start)), (
+        verdict.message
+    )
+
+
+def test_a_start_is_at_rest_by_its_gradients_and_not_by_equilibria_that_are_given_wrongly() -> None:
+    wrong = game(lambda x, y: x * y + x, equilibria=[[0, 0]])
+    result = simulate(wrong, "simultaneous", steps=1, start=(0, 0), learning_rate=0.1)
+    assert "F = 0" not in result.message
+    assert np.allclose(result.z[-1], [0.1, 0.0])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -971,3 +972,38 @@ def test_the_page_of_a_thousand_nodes_is_quick_to_make() -> None:
     page = as_page(found).decode()
     assert found.verdict == "same"
     assert page.count("(Tanh)") == 400
+
+
+def _two() -> list[pnn.Network]:
+    """Two networks of the same weights and other activations."""
+    return [
+        pnn.Sequential(pnn.Input(4), pnn.Dense(8), each, pnn.Dense(3), seed=0)
+        for each in (pnn.ReLU(), pnn.LeakyReLU(0.5))
+        for act in (pnn.ReLU(), pnn.LeakyReLU(0.5))
+    ]
+
+
+@pytest.mark.parametrize("given", [np.ones((0, 4)), np.full((5, 4), np.nan), np.full((5, 4), np.inf)])
+def test_inputs_that_can_show_no_difference_are_refused(given: Any) -> None:
+    with pytest.raises(UsageError, match="must hold finite numbers"):
+        pnn.diff(*_two(), inputs={"input": given})
+
+
+def test_one_array_is_the_input_of_models_that_have_one(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((5, 4)))
+    for given in (np.ones((5, 4)), np.ones((5, 4)).tolist(), tmp_path / "x.npy"):
+        assert pnn.diff(*_two(), inputs=given).verdict == "parted"
+
+
+@pytest.mark.parametrize("dtype", [object, str, [("a", "f4")]])
+def test_a_file_that_holds_no_numbers_is_named(tmp_path: Path, dtype: Any) -> None:
+    np.save(tmp_path / "o.npy", np.zeros((5, 4), dtype))
+    with pytest.raises(UsageError, match=r"o\.npy must hold arrays of finite numbers"):
+        pnn.diff(*_two(), inputs=tmp_path / "o.npy")
+
+
+def test_a_file_whose_arrays_are_no_inputs_is_named_first(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.ones((5, 4)), y=np.ones(5))
+    with pytest.raises(ShapeError, match=r"data\.npz, for .*'x' is not one of the inputs input") as caught:
+        pnn.diff(*_two(), inputs=tmp_path / "data.npz")
+    assert str(caught.value).startswith(str(tmp_path))

@@ -5,7 +5,7 @@ f is written once, on symbols; F = (-∂f/∂x, ∂f/∂y) is its backward pass,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -20,6 +20,12 @@ Payoff: TypeAlias = Callable[[Any, Any], Any]
 """f(x, y) on symbols: one for each player, or a tuple where a player has several variables."""
 
 BATCH: Final = ("batch",)
+
+POLYNOMIAL: Final = frozenset(
+    {"", "Add", "Concat", "Constant", "Div", "Einsum", "Expand", "Gather", "Gemm", "Identity", "MatMul", "Mul", "Neg"}
+    | {"Pow", "ReduceSum", "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze"}
+)
+"""The operators of an f that is quadratic where J is constant. Of others J may be constant but at jumps and kinks."""
 
 PLANS: Final = 16
 """For how many batch sizes a plan is kept."""
@@ -117,17 +123,18 @@ class Derived:
         self.value = ArrayFunction(derivation, [derivation.value], ())
         self.field = ArrayFunction(derivation, derivation.field, (size,))
         self.jacobian = ArrayFunction(derivation, [entry for row in rows for entry in row], (size, size))
-        self.linear = not any(_depends(entry) for row in rows for entry in row)
+        constant_rows = "" not in _operators(entry for row in rows for entry in row)
+        self.linear = constant_rows and _operators([derivation.value]) <= POLYNOMIAL
 
 
-def _depends(symbol: Symbol) -> bool:
-    """True if a value depends on the elements of an input, not only on its shape."""
-    open_ends, seen = [symbol], set()
+def _operators(symbols: Iterable[Symbol]) -> set[str]:
+    """The operators that make values, and ``""`` where elements of an input are reached, not only its shape."""
+    open_ends, seen = list(symbols), dict[int, str]()
     while open_ends:
         value = open_ends.pop()
         if isinstance(value, Leaf):
-            return True
-        if value.origin.time not in seen and value.origin.operator and value.origin.operator.name != "Shape":
-            seen.add(value.origin.time)
+            seen[-1] = ""
+        elif value.origin.time not in seen and value.origin.operator and value.origin.operator.name != "Shape":
+            seen[value.origin.time] = value.origin.operator.name
             open_ends.extend(given for given in value.origin.inputs if given is not None)
-    return False
+    return set(seen.values())

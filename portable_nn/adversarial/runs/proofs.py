@@ -23,7 +23,8 @@ def by_rest(run: Run) -> Verdict | None:
     """Learning rates of 0, which move nobody, whatever the noise; or a start with F = 0."""
     if not run.later and not any(run.rates):
         return run.says(STAYS, PROVED, "as the rates are 0", "the point does not move", run.end, run.end)
-    moves = run.lengths[0] and run.game.field(run.points[0]).any()
+    # At an equilibrium that is found or given, F has rounding errors.
+    moves = np.abs(run.game.field(run.points[0])).max() > (0.0 if run.lengths[0] else 1e-12)
     if moves or not run.still or not np.isfinite(run.points).all():
         return None
     text = "the start is an equilibrium; --start (start=) chooses another"
