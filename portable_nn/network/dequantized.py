@@ -7,7 +7,7 @@ from itertools import permutations
 
 from msgspec.structs import replace
 
-from portable_nn.core.errors import UsageError
+from portable_nn.core.errors import DataWarning, UsageError, warn
 from portable_nn.core.graph import Graph, Node, Parameter
 from portable_nn.core.text import some
 from portable_nn.engines.once import run_numpy
@@ -23,7 +23,7 @@ _SMALL = frozenset({"int8", "uint8", "int16", "uint16"})
 def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Array]]:
     """``graph`` with trainable parameters in place of floats that follow from stored whole numbers, and their values.
 
-    Raises ``UsageError`` where there are none.
+    Warns with ``DataWarning`` of stored whole numbers that are left, and raises ``UsageError`` where all are.
     """
     graph = replace(graph, nodes=tuple(_in_floats(graph)))
     values = list(dict.fromkeys(_weights(graph)))
@@ -38,13 +38,15 @@ def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Arr
     kept = [value for value in graph.parameters if value.name in read]
     weights = {value.name: arrays[value.name] for value in kept} | {called[name]: found[name] for name in values}
     made = [Parameter(name, weights[name].dtype.name, weights[name].shape) for name in called.values()]
+    if left := [value.name for value in kept if value.dtype in _SMALL and len(value.shape) > 1]:
+        warn(f"dequantize: {some(left)}: whole numbers as before, which do not train", DataWarning)
     return replace(graph, parameters=(*kept, *made), nodes=nodes), weights
 
 
 def _in_floats(graph: Graph) -> Iterator[Node]:
     """The nodes, with products of floats where those of whole numbers are scaled: (x - zero)·scale, and the weights."""
     makers, types, names = graph.makers(), infer(graph).types, Names.beside(graph)
-    fixed = {value.name for value in graph.parameters}
+    fixed, known = {value.name for value in graph.parameters}, dict[tuple[str, ...], str]()
 
     def inputs(name: str, operator: str) -> tuple[str, ...]:
         return node.inputs if (node := makers.get(name)) and node.operator == operator else ()
@@ -64,8 +66,9 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
             shapes = [{types[name].shape for name in each[1:] if name} for each in read]
             by_column = types[weights].shape[1:] if product.operator == "MatMulInteger" else ()
             if shapes[0] == {()} and shapes[1] in ({()}, {by_column}):
-                floats = names.fresh(f"{read[0][0]}.float"), names.fresh(_short(weights))
-                for name, each in zip(floats, read, strict=True):
+                is_new = read[1] not in known  # Two products may have the same weights, which then learn from both.
+                floats = names.fresh(f"{read[0][0]}.float"), known.setdefault(read[1], names.fresh(_short(weights)))
+                for name, each in zip(floats, read[: 1 + is_new], strict=False):
                     yield Node(name, "DequantizeLinear", tuple(filter(None, each)), (name,), {"axis": 1})
                 kind = product.operator.removesuffix("Integer")
                 node = replace(product, name=node.name, operator=kind, inputs=floats, outputs=node.outputs)

@@ -332,7 +332,7 @@ class Network:
         on the way from layer to layer stays rounded, as its ranges are a part of the network; gradients go straight
         through it. Nodes that round what they multiply (``QLinearConv``) stay as they are.
 
-        Raises ``UsageError`` where no weights are so.
+        Warns with ``DataWarning`` that names weights which stay whole numbers, and raises ``UsageError`` where all do.
         """
         return self._with(*dequantized(self.graph, self.parameters.arrays), self.inputs, self.outputs)
 

@@ -122,6 +122,34 @@ def test_weights_of_products_of_whole_numbers_are_floats_that_train(
     assert head.types[head.graph.outputs[0]].shape[1:] == (16,)
 
 
+def test_weights_that_two_products_share_stay_one_and_what_is_left_is_named(tmp_path: Path) -> None:
+    """As a float it is one matrix, that learns from both; a table of whole numbers from which rows are taken stays."""
+    rng = np.random.default_rng(0)
+    table, weight = (rng.normal(size=(size, 6)).astype(np.float32) for size in (10, 6))
+    nodes = [
+        helper.make_node("Gather", ["table", "i"], ["a"]), helper.make_node("Add", ["a", "a"], ["b"]),
+        helper.make_node("MatMul", ["b", "w"], ["c"]), helper.make_node("Tanh", ["c"], ["d"]),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]  # fmt: skip
+    made = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("i", 7, ["n"])], [helper.make_tensor_value_info("y", 1, ["n", 6])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "w")],
+    )  # fmt: skip
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "f.onnx")
+    quantization.quantize_dynamic(tmp_path / "f.onnx", tmp_path / "q.onnx")
+    with pytest.warns(pnn.DataWarning, match="^dequantize: table_quantized: whole numbers"):
+        network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
+    [found] = [array for array in network.parameters.values() if array.dtype == np.float32 and array.ndim == 2]
+    assert np.abs(found - weight).max() <= np.ptp(weight) / 128
+    rows = np.arange(10)
+    stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(tmp_path / "q.onnx").graph.initializer}
+    table = (stored["table_quantized"] - stored["table_zero_point"].astype(np.float32)) * stored["table_scale"]
+    wanted = np.tanh(2 * table @ found) @ found
+    np.testing.assert_allclose(network.predict(rows), wanted, rtol=0.02, atol=0.02)  # Rows are rounded on the way.
+    network.fit(rows, 0 * wanted, optimizer=pnn.Adam(0.05), epochs=30, progress=False, loss="mean_squared_error")
+    assert np.abs(network.predict(rows)).mean() < np.abs(wanted).mean() / 2
+
+
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)
 def test_a_network_that_measures_as_it_runs(floats: Path, tmp_path: Path, weights: Any) -> None:
     path = tmp_path / "theirs.onnx"

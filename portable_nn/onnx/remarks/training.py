@@ -38,4 +38,4 @@ def quantised(graph: Graph) -> Iterator[str]:
 def _way(graph: Graph) -> str:
     """The way to weights that train; nodes that round what they multiply stay as they are."""
     rounded = any(node.operator.startswith("QLinear") for node in graph.nodes)
-    return "train the file of floats" if rounded else "dequantize() makes floats of them that train"
+    return "train the file of floats" if rounded else "dequantize() makes floats that train of what it can"
