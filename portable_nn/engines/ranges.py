@@ -74,7 +74,10 @@ class Range(NamedTuple):
         by_column = self.low.size > 1 and x.ndim == 2 and x.shape[1] == found.shape[1]
         if np.count_nonzero(outside) <= np.count_nonzero(counted) / 2:
             outside = counted & (np.abs(found) < TINY * np.maximum(np.abs(low), np.abs(high)))
-            if (counted & ~outside).any() or (by_column and np.count_nonzero(counted) < FEW):
+            # A picture of 1, 2 and 3 is dark, and no picture of 0 to 1.
+            whole = not by_column and found[finite].max(initial=0) > 1 and bool((found == np.rint(found))[finite].all())
+            usual = (counted & ~outside).any() or (by_column and np.count_nonzero(counted) < FEW)
+            if usual or whole:
                 outside = counted & by_column & _in_another_unit(np.where(counted, np.abs(found), np.nan), low, high)
             if not outside.any():
                 return ""

@@ -52,7 +52,7 @@ OF_PICTURES = {
 @pytest.mark.parametrize("make", OF_PICTURES.values(), ids=OF_PICTURES)
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_pictures_of_0_to_255_are_meant(make: Any, count: int) -> None:
-    for x in (LEVELS, DARK, LEVELS // 8, LEVELS // 4 + 190, LEVELS * 0, LEVELS * 0 + 255):
+    for x in (LEVELS, DARK, LEVELS // 8, LEVELS // 4 + 190, LEVELS * 0, LEVELS * 0 + 255, LEVELS % 4, LEVELS * 0 + 2):
         assert warned(make(), x[:count].astype(np.float32)) == []
     for x in (LEVELS / 255, DARK / 255, (LEVELS > 128) * 1):
         [message] = warned(make(), x[:count])
