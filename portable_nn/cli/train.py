@@ -229,12 +229,10 @@ def _on_table(
     options |= {**table.options(), "standardise": _standardised(options)}
     whole = read_frame(str(data), **vars(dialect.given()))
     frame, tested = training.apart(whole, data)
-    dropped = list[str]()
-    if options["missing"] == "drop":  # The note is on all rows, also those that are held out.
-        parts = [complete(each, options["target"], options["drop"]) for each in (whole, frame)]
-        frame, dropped = parts[1][0], parts[0][1]
+    asked = options["target"], options["drop"], options["missing"]
+    (_, dropped), (frame, _) = (complete(each, *asked) for each in (whole, frame))
     trained = train_table(layers, frame, activation=activation or "relu", **options)
-    return trained._replace(notes=[*dropped, *trained.notes]), tested
+    return trained._replace(notes=[*dropped, *trained.notes]), tested  # The note is on all rows, also those held out.
 
 
 def _standardised(options: dict[str, Any]) -> bool:

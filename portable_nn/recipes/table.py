@@ -126,7 +126,7 @@ def train_table(
             without a gap up to 20; other numbers are numbers.
         missing: how missing values are met: ``refuse`` is an error that counts them by column, ``mean`` and ``median``
             put that of the column in their place, ``indicator`` the mean and tells the network, ``drop`` leaves out
-            these rows.
+            these rows. All but ``refuse`` leave out rows without a target.
         unknown: how ``predict`` meets a word that is no category: ``refuse`` or, as none of them, ``other``.
         categorical: columns of numbers that are categories, such as postal codes.
         embedding: the length of a trained vector for each category; by default a category is a 1 among zeros.
@@ -157,7 +157,7 @@ def train_table(
     frame = read_frame(data, header=header, delimiter=delimiter, decimal=decimal, encoding=encoding)
     names = _target_names(frame, target)
     inputs = _input_names(frame, names, drop)
-    frame, dropped = complete(frame, target, drop) if missing == "drop" else (frame, [])
+    frame, dropped = complete(frame, target, drop, missing)
     policy = "refuse" if missing == "drop" else missing
     sizes = sizes_of(layers)
     wanted = _find_target(frame, names, task, sizes[-1], None if loss is None else find_loss(loss))
@@ -200,12 +200,15 @@ def train_table(
 # -- what is asked for
 
 
-def complete(frame: Frame, target: str | Sequence[str], drop: Collection[str]) -> tuple[Frame, list[str]]:
-    """The rows in which no value is missing, and a note on how many of all are left out."""
+def complete(
+    frame: Frame, target: str | Sequence[str], drop: Collection[str], missing: Policy
+) -> tuple[Frame, list[str]]:
+    """The rows in which no value is missing, or no target unless that is refused; and a note on those left out."""
     names = _target_names(frame, target)
-    whole = without_holes(frame, [*_input_names(frame, names, drop), *names])
-    left = len(frame) - len(whole)
-    return whole, [f"left out: {left:,} of {quantity(len(frame), 'row')}, as a value is missing in them"] * bool(left)
+    inputs = _input_names(frame, names, drop) if missing == "drop" else []
+    whole = frame if missing == "refuse" else without_holes(frame, [*inputs, *names])
+    left, what = len(frame) - len(whole), "value" if inputs else "target"
+    return whole, [f"left out: {left:,} of {quantity(len(frame), 'row')}, as a {what} is missing in them"] * bool(left)
 
 
 def sizes_of(layers: str | Sequence[int | str]) -> list[int | None]:
@@ -272,7 +275,8 @@ def _predicted(frame: Frame, name: str) -> Array:
     cells = frame.column(name)
     fault = numbers_fault(frame, cells)
     if count := int(missing(cells).sum()):
-        fault = f"is missing in {quantity(count, 'row')}: missing drop leaves them out"
+        found = f"is missing in {quantity(count, 'row')}"
+        fault = f"{found}: --missing mean, median, indicator or drop (missing=) leaves them out"
     if fault:
         raise DataError(frame.where, f"the target '{name}' {fault}")
     return cells

@@ -287,6 +287,25 @@ def test_other_numbers_are_numbers_unless_one_says_so() -> None:
     assert pnn.train_table("auto-auto", table, "y", task="classes", epochs=1).network.labels == ("0", "5", "9")
 
 
+@pytest.mark.parametrize("missing", ["mean", "median", "indicator"])
+def test_rows_without_a_target_are_left_out_and_said_where_others_are_filled(missing: Any) -> None:
+    """The network is that of a table which never had them."""
+    rows = [(None if place % 5 else 1.0 * place, place % 3, place % 2) for place in range(40)]
+    columns = dict(zip("abc", map(list, zip(*rows, strict=True)), strict=True))
+    more = {name: [*cells, 7.0, 8.0] for name, cells in columns.items()} | {"c": [*columns["c"], None, float("nan")]}
+    found, wanted = (
+        pnn.train_table("auto-4-auto", table, "c", task="numbers", missing=missing, epochs=2, progress=False)
+        for table in (more, columns)
+    )
+    assert "left out: 2 of 42 rows, as a target is missing in them" in found.notes
+    for name, array in wanted.network.parameters.items():
+        np.testing.assert_array_equal(found.network.parameters[name], array)
+    with pytest.raises(
+        DataError, match="the target 'c' is missing in 2 rows: --missing mean, median, indicator or drop"
+    ):
+        pnn.train_table("auto-4-auto", more | {"a": more["b"]}, "c", task="numbers", epochs=2)
+
+
 def test_rows_with_gaps_are_left_out_where_that_is_wanted() -> None:
     table = {"n": [1.0, None, 3.0, 4.0] * 10, "y": ["a", "b", None, "b"] * 10}
     with pytest.raises(DataError, match="the target 'y' is missing in 10 rows"):
