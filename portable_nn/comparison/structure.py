@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, permutations
+from itertools import chain, permutations, starmap
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -148,7 +148,7 @@ def _constants(one: Side, other: Side) -> dict[tuple[str, str], None]:
     pairs, seen = dict[tuple[str, str], None](), set[tuple[str, str]]()
     waiting = [*zip(one.outputs, other.outputs, strict=True)]
     while waiting:
-        a, b = (_passed(side, name) for side, name in zip((one, other), waiting.pop(), strict=True))
+        a, b = starmap(_passed, zip((one, other), waiting.pop(), strict=True))
         if (a, b) not in seen and a in one.constants and b in other.constants:
             pairs[a, b] = None
         elif (a, b) not in seen and a in one.maker and b in other.maker:

@@ -7,7 +7,7 @@ A mean and a standard deviation say where the data lie; a factor says what they 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -244,7 +244,7 @@ def _preparation(graph: Graph, parameters: NamedArrays, read: str) -> tuple[Any,
                 break  # Its axes are not those of the input; or places are counted, which have no scale.
             # What a function of x · factor + offset and of another number is, from its values where x is 0 and 1.
             ends = [(x, other) if place == 0 else (other, x) for x in (offset, factor + offset)]
-            offset, end = (operator.affine[place](*each) for each in ends)
+            offset, end = starmap(operator.affine[place], ends)
             factor = end - offset
             done.append(node)
         moved = moved or not operator.elementwise
