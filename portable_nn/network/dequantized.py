@@ -61,6 +61,9 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
     for node in graph.nodes:
         if fixed.issuperset(filter(None, node.inputs)):
             fixed.update(node.outputs)
+        if node.operator in _ROUNDING and not types[node.inputs[1]].shape:
+            yield from _around(node, names, known)
+            continue
         pairs = permutations(node.inputs, 2) if node.operator == "Mul" else ()
         for product, weights, *read in (each for pair in pairs for each in scaled(*pair)):
             shapes = [{types[name].shape for name in each[1:] if name} for each in read]
@@ -73,6 +76,29 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
                 kind = product.operator.removesuffix("Integer")
                 node = replace(product, name=node.name, operator=kind, inputs=floats, outputs=node.outputs)
         yield node
+
+
+_ROUNDING = {"QLinearMatMul": -1, "QLinearConv": 0}
+"""The products that round their result, and the axis of the scales of their weights."""
+
+
+def _around(node: Node, names: Names, known: dict[tuple[str, ...], str]) -> Iterator[Node]:
+    """A product of floats between nodes that round as the product of whole numbers does; ``known`` are weights."""
+    x, weights, y, bias = node.inputs[:3], node.inputs[3:6], node.inputs[6:8], node.inputs[8:]
+    taken, whole = names.fresh(f"{x[0]}.float"), names.fresh(f"{node.outputs[0]}.float")
+    yield Node(taken, "DequantizeLinear", x, (taken,), {})
+    read = [(weights, _ROUNDING[node.operator])]
+    if bias:
+        scale = names.fresh(f"{bias[0]}.scale")
+        yield Node(scale, "Mul", (x[1], weights[1]), (scale,), {})
+        read.append(((*bias, scale), 0))
+    for each, axis in read:
+        if each not in known:
+            known[each] = names.fresh(_short(each[0]))
+            yield Node(known[each], "DequantizeLinear", each, (known[each],), {"axis": axis})
+    inputs = taken, *(known[each] for each, _ in read)
+    yield replace(node, operator=node.operator.removeprefix("QLinear"), inputs=inputs, outputs=(whole,))
+    yield Node(f"{whole}.rounded", "QuantizeLinear", (whole, *y), node.outputs, {})
 
 
 def _why(graph: Graph) -> str:

@@ -330,7 +330,7 @@ class Network:
         Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), or that are packed
         in bytes (``MatMulNBits``), become parameters of the numbers that the network computes of them. What is rounded
         on the way from layer to layer stays rounded, as its ranges are a part of the network; gradients go straight
-        through it. Nodes that round what they multiply (``QLinearConv``) stay as they are.
+        through it: QLinearConv and QLinearMatMul become products of floats with the same rounding behind them.
 
         Warns with ``DataWarning`` that names weights which stay whole numbers, and raises ``UsageError`` where all do.
         """

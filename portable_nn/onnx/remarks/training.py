@@ -31,11 +31,5 @@ def quantised(graph: Graph) -> Iterator[str]:
         verb = "is" if len(read) == 1 else "are"
         yield (
             f"{quantity(len(read), 'tensor')} of weights {verb} quantised: the network runs as it is, and training "
-            f"leaves these weights unchanged; {_way(graph)}"
+            f"leaves these weights unchanged; dequantize() makes floats that train of what it can"
         )
-
-
-def _way(graph: Graph) -> str:
-    """The way to weights that train; nodes that round what they multiply stay as they are."""
-    rounded = any(node.operator.startswith("QLinear") for node in graph.nodes)
-    return "train the file of floats" if rounded else "dequantize() makes floats that train of what it can"
