@@ -6,7 +6,7 @@ Some exporters declare symbolic sizes although the nodes hold numbers for them, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, starmap
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -62,7 +62,7 @@ class Sizes(NamedTuple):
         found = list[Value]()
         for proto in protos:
             params = [dim.dim_param for dim in proto.type.tensor_type.shape.dim]
-            shape = tuple(starmap(given.get, zip(params, named[proto.name], strict=True)))
+            shape = tuple(given.get(param, dim) for param, dim in zip(params, named[proto.name], strict=True))
             dtype = HELD_DTYPES[proto.type.tensor_type.elem_type]
             found.append(Value(proto.name, dtype, substituted(shape, known)))
         return found
