@@ -116,7 +116,7 @@ _USUAL: Final = {"pads": 0, "output_padding": 0, "dilations": 1, "strides": 1}
 
 def _is_usual(node: NodeProto, name: str, value: Any) -> bool:
     """True where an attribute says what holds without it; the shape of a kernel is that of the weight."""
-    is_kernel = name == "kernel_shape" and node.op_type in ("Conv", "ConvTranspose")
+    is_kernel = name == "kernel_shape" and node.op_type.startswith("Conv")
     return is_kernel or (name in _USUAL and {*value} == {_USUAL[name]})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import permutations
 
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Arr
 
     Warns with ``DataWarning`` of stored whole numbers that are left, and raises ``UsageError`` where all are.
     """
+    graph = _apart(graph)
     graph = replace(graph, nodes=tuple(_in_floats(graph)))
     values = list(dict.fromkeys(_weights(graph)))
     if not values:
@@ -38,9 +39,23 @@ def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Arr
     kept = [value for value in graph.parameters if value.name in read]
     weights = {value.name: arrays[value.name] for value in kept} | {called[name]: found[name] for name in values}
     made = [Parameter(name, weights[name].dtype.name, weights[name].shape) for name in called.values()]
+    _warn_of(kept)
+    return replace(graph, parameters=(*kept, *made), nodes=nodes), weights
+
+
+def _warn_of(kept: Iterable[Parameter]) -> None:
     if left := [value.name for value in kept if value.dtype in _SMALL and len(value.shape) > 1]:
         warn(f"dequantize: {some(left)}: whole numbers as before, which do not train", DataWarning)
-    return replace(graph, parameters=(*kept, *made), nodes=nodes), weights
+
+
+def _apart(graph: Graph) -> Graph:
+    """``graph`` with products of floats, and nodes that round, in place of products that round their result."""
+    types, names, known = infer(graph).types, Names.beside(graph), dict[tuple[str, ...], str]()
+    nodes = list[Node]()
+    for node in graph.nodes:
+        rounds = node.operator.startswith("QLinear") and not types[node.inputs[1]].shape
+        nodes += _around(node, names, known) if rounds else [node]
+    return replace(graph, nodes=tuple(nodes))
 
 
 def _in_floats(graph: Graph) -> Iterator[Node]:
@@ -61,9 +76,6 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
     for node in graph.nodes:
         if fixed.issuperset(filter(None, node.inputs)):
             fixed.update(node.outputs)
-        if node.operator in _ROUNDING and not types[node.inputs[1]].shape:
-            yield from _around(node, names, known)
-            continue
         pairs = permutations(node.inputs, 2) if node.operator == "Mul" else ()
         for product, weights, *read in (each for pair in pairs for each in scaled(*pair)):
             shapes = [{types[name].shape for name in each[1:] if name} for each in read]
@@ -78,16 +90,12 @@ def _in_floats(graph: Graph) -> Iterator[Node]:
         yield node
 
 
-_ROUNDING = {"QLinearMatMul": -1, "QLinearConv": 0}
-"""The products that round their result, and the axis of the scales of their weights."""
-
-
 def _around(node: Node, names: Names, known: dict[tuple[str, ...], str]) -> Iterator[Node]:
     """A product of floats between nodes that round as the product of whole numbers does; ``known`` are weights."""
     x, weights, y, bias = node.inputs[:3], node.inputs[3:6], node.inputs[6:8], node.inputs[8:]
     taken, whole = names.fresh(f"{x[0]}.float"), names.fresh(f"{node.outputs[0]}.float")
     yield Node(taken, "DequantizeLinear", x, (taken,), {})
-    read = [(weights, _ROUNDING[node.operator])]
+    read = [(weights, 0 if node.operator.endswith("Conv") else -1)]
     if bias:
         scale = names.fresh(f"{bias[0]}.scale")
         yield Node(scale, "Mul", (x[1], weights[1]), (scale,), {})

@@ -21,10 +21,10 @@ Payoff: TypeAlias = Callable[[Any, Any], Any]
 
 BATCH: Final = ("batch",)
 
-POLYNOMIAL: Final = frozenset(
-    {"", "Add", "Concat", "Constant", "Div", "Einsum", "Expand", "Gather", "Gemm", "Identity", "MatMul", "Mul", "Neg"}
-    | {"Pow", "ReduceSum", "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze"}
-)
+POLYNOMIAL: Final = {
+    "", "Add", "Concat", "Constant", "Div", "Einsum", "Expand", "Gather", "Gemm", "Identity", "MatMul", "Mul", "Neg",
+    "Pow", "ReduceSum", "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze",
+}  # fmt: skip
 """The operators of an f that is quadratic where J is constant. Of others J may be constant but at jumps and kinks."""
 
 PLANS: Final = 16
