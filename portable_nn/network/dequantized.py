@@ -44,17 +44,20 @@ def dequantized(graph: Graph, arrays: NamedArrays) -> tuple[Graph, dict[str, Arr
 
 
 def _warn_of(kept: Iterable[Parameter]) -> None:
+    """Warn of the matrices of whole numbers among ``kept``, the parameters that no floats replace."""
     if left := [value.name for value in kept if value.dtype in _SMALL and len(value.shape) > 1]:
-        warn(f"dequantize: {some(left)}: whole numbers as before, which do not train", DataWarning)
+        warn(f"dequantize leaves {some(left)} as whole numbers, which do not train", DataWarning)
 
 
 def _apart(graph: Graph) -> Graph:
     """``graph`` with products of floats, and nodes that round, in place of products that round their result."""
-    types, names, known = infer(graph).types, Names.beside(graph), dict[tuple[str, ...], str]()
-    nodes = list[Node]()
+    types, names = infer(graph).types, Names.beside(graph)
+    known, nodes = dict[tuple[str, ...], str](), list[Node]()
     for node in graph.nodes:
-        rounds = node.operator.startswith("QLinear") and not types[node.inputs[1]].shape
-        nodes += _around(node, names, known) if rounds else [node]
+        # Scales for each row of the first factor, or for each matrix of a batch, are no scales along one axis.
+        scales = node.inputs[1:5:3] if node.operator.startswith("QLinear") else ()
+        ranks = [len(types[name].shape) for name in scales]
+        nodes += _around(node, names, known) if ranks in ([0, 0], [0, 1]) else [node]
     return replace(graph, nodes=tuple(nodes))
 
 

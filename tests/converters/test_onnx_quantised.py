@@ -94,8 +94,8 @@ def test_a_network_with_measured_ranges(
         assert note.startswith(f"{len(network.dequantize().parameters) - len(network.parameters)} tensors of weights")
     else:
         [note] = [each for each in read_onnx(path).notes if "quantised" in each]
-        assert note.endswith("; dequantize() makes floats that train of what it can")
-        with pytest.warns(pnn.DataWarning, match="dense_1.weight_quantized, dense_2.weight_quantized: whole numbers"):
+        assert note.endswith("; dequantize() turns those that it can into floats, which train")
+        with pytest.warns(pnn.DataWarning, match="leaves dense_1.weight_quantized, dense_2.weight_quantized as"):
             trained = network.dequantize()  # QGemm adds its bias to whole numbers.
         found = trained.predict(X)
         assert np.abs(found - network.predict(X)).max() <= 2 / 256
@@ -144,7 +144,7 @@ def test_weights_that_two_products_share_stay_one_and_what_is_left_is_named(tmp_
     )  # fmt: skip
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "f.onnx")
     quantization.quantize_dynamic(tmp_path / "f.onnx", tmp_path / "q.onnx")
-    with pytest.warns(pnn.DataWarning, match="^dequantize: table_quantized: whole numbers"):
+    with pytest.warns(pnn.DataWarning, match="^dequantize leaves table_quantized as whole numbers"):
         network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
     [found] = [array for array in network.parameters.values() if array.dtype == np.float32 and array.ndim == 2]
     assert np.abs(found - weight).max() <= np.ptp(weight) / 128

@@ -31,5 +31,5 @@ def quantised(graph: Graph) -> Iterator[str]:
         verb = "is" if len(read) == 1 else "are"
         yield (
             f"{quantity(len(read), 'tensor')} of weights {verb} quantised: the network runs as it is, and training "
-            f"leaves these weights unchanged; dequantize() makes floats that train of what it can"
+            "leaves these weights unchanged; dequantize() turns those that it can into floats, which train"
         )
