@@ -515,6 +515,7 @@ class Operator:
         visits: takes a use and the shape of its first output; the product of what it returns is the number of elements
             that the kernel goes through, where that is far more than those of inputs and outputs: of a window, or of a
             loop, whose numpy calls count as ``CALL`` each.
+        polynomial: outputs are ratios of polynomials of the inputs, or powers: functions without jumps and kinks.
         monotone: f(max(a, b)) = max(f(a), f(b)) for all elements, to the last bit; may depend on the attributes.
         probabilities: outputs are probabilities.
         summary: what it makes of all elements that it reduces or pools, where heads of networks do so.
@@ -562,6 +563,7 @@ class Operator:
     window: tuple[Kind, Mode] | None = None
     multiply_adds: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None
     visits: Callable[[OperatorContext, Shape], Iterable[Dim]] | None = None
+    polynomial: bool = False
     monotone: bool | Callable[[Mapping[str, Attribute]], bool] = False
     probabilities: bool = False
     summary: Literal["mean", "max"] | None = None

@@ -15,17 +15,12 @@ from portable_nn.core.graph import Graph, format_shape
 from portable_nn.engines.plan import Plan
 from portable_nn.operators import Array, Leaf, Symbol, constant, emit, trace
 from portable_nn.operators.differentiation import gradients
+from portable_nn.operators.registry import Operator
 
 Payoff: TypeAlias = Callable[[Any, Any], Any]
 """f(x, y) on symbols: one for each player, or a tuple where a player has several variables."""
 
 BATCH: Final = ("batch",)
-
-POLYNOMIAL: Final = {
-    "", "Add", "Concat", "Constant", "Div", "Einsum", "Expand", "Gather", "Gemm", "Identity", "MatMul", "Mul", "Neg",
-    "Pow", "ReduceSum", "Reshape", "Slice", "Squeeze", "Sub", "Sum", "Transpose", "Unsqueeze",
-}  # fmt: skip
-"""The operators of an f that is quadratic where J is constant. Of others J may be constant but at jumps and kinks."""
 
 PLANS: Final = 16
 """For how many batch sizes a plan is kept."""
@@ -123,18 +118,20 @@ class Derived:
         self.value = ArrayFunction(derivation, [derivation.value], ())
         self.field = ArrayFunction(derivation, derivation.field, (size,))
         self.jacobian = ArrayFunction(derivation, [entry for row in rows for entry in row], (size, size))
-        constant_rows = "" not in _operators(entry for row in rows for entry in row)
-        self.linear = constant_rows and _operators([derivation.value]) <= POLYNOMIAL
+        # J is constant; of a payoff with jumps or kinks, it may be so between them alone.
+        self.linear = None not in _operators(entry for row in rows for entry in row) and all(
+            each is None or each.polynomial for each in _operators([derivation.value])
+        )
 
 
-def _operators(symbols: Iterable[Symbol]) -> set[str]:
-    """The operators that make values, and ``""`` where elements of an input are reached, not only its shape."""
-    open_ends, seen = list(symbols), dict[int, str]()
+def _operators(symbols: Iterable[Symbol]) -> list[Operator | None]:
+    """The operators that make values, and ``None`` where elements of an input are reached, not only its shape."""
+    open_ends, seen = list(symbols), dict[int, Operator | None]()
     while open_ends:
         value = open_ends.pop()
         if isinstance(value, Leaf):
-            seen[-1] = ""
+            seen[-1] = None
         elif value.origin.time not in seen and value.origin.operator and value.origin.operator.name != "Shape":
-            seen[value.origin.time] = value.origin.operator.name
+            seen[value.origin.time] = value.origin.operator
             open_ends.extend(given for given in value.origin.inputs if given is not None)
-    return set(seen.values())
+    return list(seen.values())

@@ -173,7 +173,14 @@ def _shares(n: GradientContext, share: Symbol) -> Sequence[Symbol]:
 
 POSITIVE = Interval(0.1, 3)
 
-unary("Neg", np.negative, lambda n: -n.dy, SIGNED, constant=each(np.negative, lambda a: product([-1, whole(a)])))
+unary(
+    "Neg",
+    np.negative,
+    lambda n: -n.dy,
+    SIGNED,
+    constant=each(np.negative, lambda a: product([-1, whole(a)])),
+    polynomial=True,
+)
 unary("Abs", np.absolute, lambda n: n.dy * emit("Sign", n.x[0]), NUMBERS, constant=each(np.abs, lambda a: a))
 unary("Exp", np.exp, lambda n: n.dy * n.y[0], names=("input", "output"))
 unary(
@@ -254,6 +261,7 @@ register(
         constant=lambda use, type: each(truncated, whole_ratio if type.dtype in INTEGERS else ratio)(use, type),
         samples={1: _divisors},
         affine={0: np.divide},
+        polynomial=True,
     )
 )
 register(
@@ -267,6 +275,7 @@ register(
         constant=each(np.power),
         samples={0: POSITIVE, 1: lambda use: Interval(0, 3) if use.type(1).dtype in INTEGERS else None},
         portability=Portability(substitute=partial(in_wider, "Pow", INTEGERS - {"int32", "int64"}, place=1)),
+        polynomial=True,
     )
 )
 register(

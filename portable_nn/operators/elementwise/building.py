@@ -64,6 +64,7 @@ def unary(
     constant: Constant | None = None,
     samples: Interval | None = None,
     portability: Portability = EVERYWHERE,
+    polynomial: bool = False,
 ) -> None:
     """Register an element-wise operator of one input.
 
@@ -77,6 +78,7 @@ def unary(
         constant: the rule for constant propagation.
         samples: the interval that sample inputs are drawn from, where the domain is limited.
         portability: what runtimes make of it.
+        polynomial: it is a polynomial.
     """
     register(
         arithmetic(
@@ -91,6 +93,7 @@ def unary(
             constant=constant,
             samples={0: samples} if samples else {},
             portability=portability,
+            polynomial=polynomial,
         )
     )
 
@@ -121,6 +124,7 @@ def binary(
             keeps_layout=result is None,
             constant=constant,
             affine=dict.fromkeys((0, 1), function) if affine else {},
+            polynomial=affine,
         )
     )
 
@@ -157,6 +161,7 @@ def variadic(
             outputs=(name.lower(),),
             constant=constant,
             passes=passes,
+            polynomial=not passes,
             portability=Portability(substitute=partial(in_wider, name, ("int16", "uint16")) if passes else None),
         )
     )

@@ -169,6 +169,7 @@ register(
             "value_float": Attr(float),
             "value_floats": Attr(tuple, item=float),
         },
+        polynomial=True,
     )
 )
 register(

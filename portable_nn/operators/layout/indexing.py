@@ -266,6 +266,7 @@ register(
         passes=(0,),
         weights=(0,),
         indexes={1: along_axis},
+        polynomial=True,
     )
 )
 register(

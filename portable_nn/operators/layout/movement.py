@@ -251,6 +251,7 @@ register(
         ends=_concat_ends,
         receptive=_concat_fields,
         batch_inputs="all",
+        polynomial=True,
     )
 )
 register(
@@ -263,6 +264,7 @@ register(
         passes=(0,),
         receptive=cut_fields,
         unsized=_unsized_slice,
+        polynomial=True,
     )
 )
 

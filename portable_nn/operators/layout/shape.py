@@ -184,6 +184,7 @@ register(
         passes=(0,),
         rearranges=True,
         constant=same,
+        polynomial=True,
     )
 )
 register(
@@ -218,6 +219,7 @@ register(
         unsized=lambda use: use.opened(use.length_of(1)),
         samples={1: Interval(0, 0)},
         constant=same,
+        polynomial=True,
     )
 )
 register(
@@ -245,6 +247,7 @@ register(
         passes=(0,),
         rearranges=True,
         constant=same,
+        polynomial=True,
     )
 )
 register(
@@ -259,6 +262,7 @@ register(
         passes=(0,),
         rearranges=True,
         constant=same,
+        polynomial=True,
     )
 )
 register(
@@ -273,6 +277,7 @@ register(
         passes=(0,),
         rearranges=True,
         receptive=_transpose_fields,
+        polynomial=True,
     )
 )
 register(
@@ -286,6 +291,7 @@ register(
         constant=expanded,
         unsized=_unsized_expand,
         samples={1: Interval(1, 1)},
+        polynomial=True,
     )
 )
 register(

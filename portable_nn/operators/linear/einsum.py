@@ -348,5 +348,6 @@ register(
         {"equation": Attr(str, REQUIRED)},
         outputs=("Output",),
         family="linear",
+        polynomial=True,
     )
 )

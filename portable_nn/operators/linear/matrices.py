@@ -174,6 +174,7 @@ register(
         batch_inputs="first",
         weights=(0, 1, 2),
         multiply_adds=_gemm_multiply_adds,
+        polynomial=True,
     )
 )
 register(
@@ -189,5 +190,6 @@ register(
         # A product with a constant matrix combines everything along the last axis.
         receptive=lambda use: mixed_fields(use, [len(use.input) - 1]),
         multiply_adds=lambda use, y: (*y, *use.type().shape[-1:]),
+        polynomial=True,
     )
 )

@@ -206,6 +206,7 @@ def reduction(
     constant: Constant | None = None,
     samples: Interval | None = None,
     summary: Literal["mean", "max"] | None = None,
+    polynomial: bool = False,
 ) -> None:
     """Register a reduction; one that takes booleans, which the standard once did not have, has a lowering."""
 
@@ -235,6 +236,7 @@ def reduction(
             receptive=reduced_fields,
             samples={0: samples} if samples else {},
             summary=summary,
+            polynomial=polynomial,
             unsized=_unsized,
         )
     )
@@ -279,8 +281,9 @@ reduction(
     lambda n: _spread(n, n.dy),
     WIDE,
     constant=partial(reduced, _total, sizes=lambda items: total(map(whole, items))),
+    polynomial=True,
 )
-reduction("ReduceMean", _mean, _mean_gradient, summary="mean")
+reduction("ReduceMean", _mean, _mean_gradient, summary="mean", polynomial=True)
 reduction(
     "ReduceProd",
     partial(_ufunc, np.multiply),
