@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from portable_nn.comparison.side import Side
-from portable_nn.comparison.steps import read_by
+from portable_nn.comparison.steps import moved_from, read_by
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import magnitude, precision
 
@@ -34,7 +34,7 @@ def own_errors(one: Side, other: Side) -> dict[str, float]:
     for node in one.nodes if one.steps else ():
         if node.op_type == "DequantizeLinear" and node.output[0] in found:
             found[node.output[0]] += float(one.constants[node.input[1]].max()) / 2
-        found |= {each.name: 0.5 for each in read_by(node) if each.name in one.constants}
+        found |= {name: 0.5 for each in read_by(node) if (name := moved_from(one, each.name, node)[1]) in one.constants}
     return found
 
 

@@ -107,13 +107,13 @@ def diff(
     if b is not None:
         called = str(inputs) if is_path(inputs) else "inputs"
         arrays = photo.feeds if photo else None if inputs is None else arrays_of(inputs, called)
-        found, aligned = _compared(a, b, arrays, seed, runtime_b, called)
+        found, aligned = _compared(a, b, arrays, seed, runtime_b, called, with_case=repro is not None)
     theirs = answers_b if inputs_b is None else inputs_b
     if photo and found.same and theirs is not None:
         found = explained(photo, inputs_b, answers_b, (_name(a, "A"), _name(theirs, "the other side")))
     if repro is None:
         return found
-    if not found.partings or aligned is None:
+    if aligned is None or not aligned.partings:
         return replace(found, notes=(*found.notes, f"{repro}: not written, as no nodes are found that differ"))
     write_case(Path(repro), aligned, (found.a, found.b))
     return found
@@ -137,9 +137,9 @@ def _photo(a: Any, b: Any, inputs: Any, theirs: tuple[Any, Any], preprocess: Pre
 
 
 def _compared(
-    a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int, runtime_b: str | None, called: str
+    a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int, runtime_b: str | None, called: str, *, with_case: bool
 ) -> tuple[Diff, Alignment | None]:
-    """The result, and both models side by side where the graphs are not the same."""
+    """The result, and both models side by side: where the graphs are the same, if a case is wanted."""
     if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
     first, second = _subjects(a, b, inputs, seed)
@@ -153,8 +153,10 @@ def _compared(
     if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
         if not weights:
             return made("same", reason="the same nodes and weights", notes=left), None
-        outputs = _outputs(one, other, _rounds(one, other, arrays, seed))
-        return made("weights", weights=tuple(weights), outputs=outputs, notes=(*left, *_unshown(outputs))), None
+        rounds = _rounds(one, other, arrays, seed)
+        outputs = _outputs(one, other, rounds)
+        result = made("weights", weights=tuple(weights), outputs=outputs, notes=(*left, *_unshown(outputs)))
+        return result, _aligned(one, other, rounds, seed)[0] if with_case else None
     try:
         rounds = _rounds(one, other, arrays, seed)
         found, outputs, notes = _aligned(one, other, rounds, seed)

@@ -166,19 +166,28 @@ def _in_steps(side: Side, node: NodeProto, factors: Sequence[Array]) -> Iterator
     known, read = side.constants, list(read_by(node))
     scales = [known[each.scale] for each in read if each.scale in known] or factors
     for each in read:
-        steps = known.get(each.name, np.zeros(()))
+        reader, name = moved_from(side, each.name, node)
+        steps = known.get(name, np.zeros(()))
         with suppress(ValueError):  # Of another shape than is usual.
             whole = known[each.scale] if each.scale in known else math.prod(scales, start=np.ones(()))
             scale, zero = (_beside(node, steps.ndim, x) for x in (whole, known.get(each.zero, np.zeros(()))))
             numbers = (steps - zero) * scale
             if steps.ndim:
-                yield Weight(node, each.name, numbers, np.broadcast_to(scale / 2, steps.shape))
+                yield Weight(reader, name, numbers, np.broadcast_to(scale / 2, steps.shape))
+
+
+def moved_from(side: Side, name: str, reader: NodeProto) -> tuple[NodeProto, str]:
+    """The node that reads what ``reader`` has the elements of, as a Gather does of a table, and the name of that."""
+    while name in side.dependent and (operator := find(side.maker[name].op_type)) and operator.moves:
+        reader, name = side.maker[name], side.maker[name].input[0]
+    return reader, name
 
 
 def _beside(node: NodeProto, rank: int, array: Array) -> Array:
     """A scale or zero point in a shape that broadcasts: it may be one for each filter, or for each column."""
     first = "Conv" in node.op_type or any(each.name == "transB" and each.i for each in node.attribute)
-    around = [-1 if axis == (0 if first else rank - 1) else 1 for axis in range(rank)]
+    place = next((each.i % rank for each in node.attribute if each.name == "axis" and rank), 0 if first else rank - 1)
+    around = [-1 if axis == place else 1 for axis in range(rank)]
     return array.astype(np.float64).reshape(around if array.size > 1 else ())
 
 

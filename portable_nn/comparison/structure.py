@@ -12,13 +12,14 @@ import numpy as np
 from onnx import NodeProto
 
 from portable_nn.comparison.side import AXES, Side
-from portable_nn.comparison.steps import made_by, read_by
+from portable_nn.comparison.steps import made_by, read_by, weights
 from portable_nn.core.graph import format_shape, trimmed
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import opset_in
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-from portable_nn.onnx.verification.differences import difference, largest_gap
+from portable_nn.onnx.verification.differences import difference, gaps, largest_gap
+from portable_nn.onnx.verification.rounding import STEP
 from portable_nn.operators.narrow import NARROW, rounded
 
 SETTINGS: Final = 64
@@ -138,7 +139,9 @@ def weight_gaps(one: Side, other: Side) -> list[WeightGap] | None:
     for a, b in sorted(apart, key=lambda pair: min(map(other.nodes.index, readers[pair[1]]), default=0)):
         x, y = one.constants[a], other.constants[b]
         swapped = next((name for name, _ in apart if name != a and _equal(one.constants[name], y)), "")
-        how = f"is '{swapped}' of A" if swapped else difference_of(x, y)
+        how = (
+            f"is '{swapped}' of A" if swapped else _to_steps(one, a, y) or _to_steps(other, b, x) or difference_of(x, y)
+        )
         found.append(WeightGap(a, b, how, largest_gap(x, y), tuple(node.name or node.output[0] for node in readers[b])))
     return found
 
@@ -169,10 +172,11 @@ def difference_of(one: Array, other: Array) -> str:
             return words
     if one.shape != other.shape:
         return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
-    name = _rounded_to(one, other) if other.any() else None  # Zeros and single numbers are round in many types.
+    is_round = other.any() and np.isfinite(other).all()  # Zeros and single numbers are round in many types.
+    name = _rounded_to(one, other) if is_round else None
     if name == "float16" or (name and one.size > 1):
         return f"rounded to {name}"
-    if one.size == 1 and one.dtype.kind in "iu":
+    if one.size == 1 and (one.dtype.kind in "iu" or not np.isfinite(other).all()):
         return f"is {other.item()}, not {one.item()}"
     return _of_elements(one.ravel().astype(np.float64), other.ravel().astype(np.float64))
 
@@ -237,6 +241,13 @@ def _rounded_to(one: Array, other: Array) -> str | None:
         same_types = (name for name in ("float16", "float32") if _equal(one.astype(name), other))
         narrow = (each.name for code, each in NARROW.items() if each.is_float and _equal(rounded(one, code), other))
         return next(chain(same_types, narrow), None)
+
+
+def _to_steps(side: Side, name: str, array: Array) -> str:
+    """The type to whose steps an array was rounded, in words, where the constant of that name is the result."""
+    made = weights(side, [name]) if name in side.maker and side.maker[name].op_type == "DequantizeLinear" else ()
+    fits = (each for each in made if (gaps(each.numbers, array) <= each.half * (1 + STEP)).all())
+    return next((f"rounded to {side.constants[each.name].dtype.name}" for each in fits), "")
 
 
 def _equal(one: Array, other: Array) -> bool:

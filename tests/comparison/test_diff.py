@@ -478,6 +478,10 @@ def test_a_case_has_the_inputs_that_show_it(tmp_path: Path) -> None:
         place = tmp_path / "case" / side / "test_data_set_0"
         sides.append(numpy_helper.to_array(onnx.load_tensor(place / "output_0.pb")))
     assert np.abs(sides[0] - sides[1]).max() >= found.partings[0].apart > 0.1
+    scaled = made("(float[n,3] x) => (float[n,3] y) {y = Mul(x, k)}", {"k": np.full(1, 2, np.float32)})
+    assert pnn.diff(one, scaled, repro=tmp_path / "weights").verdict == "weights"
+    done = subprocess.run([sys.executable, tmp_path / "weights" / "run.py"], capture_output=True, text=True, check=True)
+    assert "largest difference 0\n" not in done.stdout
     note = pnn.diff(one, one, repro=tmp_path / "none").notes[-1]
     assert note.endswith("none: not written, as no nodes are found that differ")
     with pytest.raises(UsageError, match="writes a new folder in one that exists"):
@@ -925,6 +929,34 @@ def test_what_the_inputs_do_not_show_is_not_called_the_same() -> None:
             relu, made(limited % "Clip(z, zero, high)", {"w": w, "zero": np.float32(0), "high": np.float32(high)})
         )
         assert (found.verdict, "'act' (Clip)" in found.reason) == (verdict, verdict != "same")
+
+
+def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
+    """A matrix with a scale for each column, and a table of which rows are looked up before they become floats."""
+    rng = np.random.default_rng(0)
+    table, w = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=(8, 4)).astype(np.float32)
+    scales = np.abs(w).max(axis=0) / 127
+    whole = {"q": np.rint(w / scales).astype(np.int8), "s": scales}
+    plain = "(float[n,8] x) => (float[n,4] y) {%s y = MatMul(x, w)}"
+    pair = made(plain % "", {"w": w}), made(plain % "w = DequantizeLinear<axis = 1>(q, s)", whole)
+    for one, other in (pair, pair[::-1]):
+        found = pnn.diff(one, other)
+        assert (found.verdict, [each.how for each in found.weights]) == ("weights", ["rounded to int8"])
+    whole["q"][0, 0] -= 2 * np.sign(whole["q"][0, 0])
+    found = pnn.diff(pair[0], made(plain % "w = DequantizeLinear<axis = 1>(q, s)", whole))
+    assert "elements differ" in found.weights[0].how
+
+    looked_up = "(int64[n,3] i) => (float[n,3,8] y) {e = Gather(t, i) y = %s}"
+    floats, kept = made(looked_up % "Tanh(e)", {"t": table}), looked_up % "Tanh(d)"
+    kept = kept.replace("y = T", "d = DequantizeLinear(e, s) y = T")
+    step = np.float32(np.abs(table).max() / 127)
+    assert pnn.diff(floats, made(kept, {"t": np.rint(table / step).astype(np.int8), "s": step})).verdict == "same"
+    for row in range(50):
+        other = table.copy()
+        other[row, 3] -= 0.5 * np.sign(other[row, 3])
+        found = pnn.diff(floats, made(kept, {"t": np.rint(other / step).astype(np.int8), "s": step}))
+        assert found.verdict in ("parted", "undecided")
+        assert "1 of 400 elements" in found.reason + "".join(each.why for each in found.partings)
 
 
 def test_there_must_be_such_a_runtime(model: ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
