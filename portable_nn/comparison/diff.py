@@ -35,6 +35,7 @@ from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.feeds import fitted
 from portable_nn.network import Network
+from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.storage.external import external_tensors
 from portable_nn.onnx.storage.files import read_alone
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest
@@ -143,11 +144,13 @@ def _compared(
     if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
     first, second = _subjects(a, b, inputs, seed)
+    unread = [*map(_unread, (first, second))]
+    first, second = map(_without, (first, second), unread)
     one, other = _sides(first, second, runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
     arrays = None if inputs is None else _given_inputs(one, inputs, called)
-    left = (*_pair_outputs(one, other), *_other_ends(one, other))
+    left = (*_idle(unread), *_pair_outputs(one, other), *_other_ends(one, other))
     if fault := _unlike(one, other):
         return made("parted", reason=fault), None
     if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
@@ -283,6 +286,29 @@ def _subjects(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> li
     return [found[place] for place in sorted(found)]
 
 
+def _unread(subject: Subject) -> set[str]:
+    """The inputs that no node reads, where it has others: exporters leave them out, or keep them."""
+    read = {name for node in subject.model.graph.node for name in reads(node)}
+    names = {port.name for port in subject.inputs}
+    return names - read - {port.name for port in subject.outputs} if names & read else set()
+
+
+def _without(subject: Subject, names: set[str]) -> Subject:
+    """A model without some of its inputs."""
+    model = type(subject.model)()
+    model.CopyFrom(subject.model)
+    del model.graph.input[:]
+    model.graph.input.extend(each for each in subject.model.graph.input if each.name not in names)
+    kept = tuple(port for port in subject.inputs if port.name not in names)
+    return replace(subject, model=model, inputs=kept) if names else subject
+
+
+def _idle(unread: Sequence[set[str]]) -> Iterator[str]:
+    """The note on inputs that are left out."""
+    if names := [f"'{name}' of {letter}" for letter, each in zip("AB", unread, strict=True) for name in sorted(each)]:
+        yield f"inputs that no node reads are left out: {some(names)}"
+
+
 def _is_model(value: Any) -> bool:
     """True if it is a path, a network, or a parsed file, and no object of another code base."""
     return isinstance(value, (str, Path, Network)) or type(value).__name__ == "ModelProto"
@@ -365,8 +391,18 @@ def _order(one: Shape, other: Shape) -> tuple[int, ...] | None:
     return None
 
 
+def _are_alike(one: Port, other: Port) -> bool:
+    """True if two inputs take numbers of one kind, in shapes that fit."""
+    return one.dtype.strip("1234568") == other.dtype.strip("1234568") and _order(one.shape, other.shape) is not None
+
+
 def _other_ends(one: Side, other: Side) -> Iterator[str]:
-    """Notes on inputs whose axes have another order, and on outputs of another size."""
+    """Notes on inputs of other names, and whose axes have another order, and on outputs of another size."""
+    named = [
+        f"'{ours.name}' and '{theirs.name}'" for ours, theirs, _ in _entries(one, other) if ours.name != theirs.name
+    ]
+    if len(one.inputs) > 1 and named:
+        yield f"by their order and shapes, these inputs of A and B are taken for the same: {some(named)}"
     for ours, theirs, order in _entries(one, other):
         if order and order != tuple(sorted(order)):
             shapes = f"{format_shape(theirs.shape)}, and A as {format_shape(ours.shape)}"
@@ -381,11 +417,14 @@ def _other_ends(one: Side, other: Side) -> Iterator[str]:
 def _entries(one: Side, other: Side) -> list[tuple[Port, Port, tuple[int, ...] | None]]:
     """Each input of the first model, that of the second in its place, and the order of axes in which that takes it.
 
-    They are paired by name, where all have the same names.
+    They are paired by name, where all have the same names, or else in the first order in which all fit.
     """
     ours, theirs = one.subject.inputs, other.subject.inputs
     named = {port.name: port for port in theirs}
-    inputs = [named[port.name] for port in ours] if named.keys() == {port.name for port in ours} else theirs
+    orders = permutations(theirs) if len(theirs) <= AXES else iter([theirs])
+    fitting = (each for each in orders if all(map(_are_alike, ours, each)))
+    same_names = named.keys() == {port.name for port in ours}
+    inputs = [named[port.name] for port in ours] if same_names else next(fitting, theirs)
     return [(mine, its, _order(mine.shape, its.shape)) for mine, its in zip(ours, inputs, strict=False)]
 
 

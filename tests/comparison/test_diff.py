@@ -959,6 +959,27 @@ def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
         assert "1 of 400 elements" in found.reason + "".join(each.why for each in found.partings)
 
 
+def test_inputs_are_paired_by_what_they_take_and_one_that_nothing_reads_is_left_out() -> None:
+    """As an exporter leaves out the types of tokens, and another one keeps them; and with names in another order."""
+    nodes = "{m = MatMul(%s, w) e = Gather(t, %s) y = Add(m, e)}"
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(8, 4)).astype(np.float32), "t": rng.normal(size=(9, 4)).astype(np.float32)}
+    one = made("(float[n,8] x, int64[n] i) => (float[n,4] y) " + nodes % ("x", "i"), weights)
+    other = made(
+        "(int64[n] ids, float[n,8] seen, int64[n] kinds) => (float[n,4] y) " + nodes % ("seen", "ids"), weights
+    )
+    for a, b in ((one, other), (other, one)):
+        found = pnn.diff(a, b)
+        assert found.verdict == "same"
+        assert "'kinds' of " in found.notes[0]
+        assert "'x'" in found.notes[1]
+        assert "'seen'" in found.notes[1]
+    given = {"x": rng.normal(size=(2, 8)).astype(np.float32), "i": np.array([0, 8])}
+    weights["t"] = np.concatenate([weights["t"][:8], weights["t"][:1]])
+    changed = made("(float[n,8] x, int64[n] i) => (float[n,4] y) " + nodes % ("x", "i"), weights)
+    assert pnn.diff(changed, other, inputs=given).weights[0].how.startswith("4 of 36")
+
+
 def test_there_must_be_such_a_runtime(model: ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"the runtime of B must be among onnxruntime-basic, .*, not 'tflite'"):
         pnn.diff(model, model, runtime_b="tflite")
