@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -10,7 +10,7 @@ from onnx import NodeProto
 
 from portable_nn.comparison.given import Given
 from portable_nn.comparison.matching import Match
-from portable_nn.comparison.side import Side
+from portable_nn.comparison.side import Side, Values
 from portable_nn.comparison.structure import attributes, difference_of
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import difference, finite_gaps
@@ -58,31 +58,47 @@ def _other_constants(found: Given) -> Iterator[tuple[str, str]]:
 
 
 def _stretched(found: Given) -> Iterator[tuple[str, str]]:
-    """The nodes that differ where all that they read is larger, so that a limit is reached."""
+    """The nodes that differ where what they read is larger, so that a limit is reached.
+
+    They read one value: several may depend on each other, as x and whether it is above 20 do.
+    """
     met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
-    wide = {match.value: [_wide(known[match.value]) for known in found.theirs] for match in met.values()}
-    moved = {
-        name: [match.arranged(array, mine[name]) for array, mine in zip(wide[match.value], found.ours, strict=True)]
-        for name, match in met.items()
-    }
-    theirs = found.one.run([_all_wide(known, found.one.inputs) for known in found.theirs], wide)
-    ours = found.other.run([_all_wide(feeds, found.other.inputs) for feeds in found.feeds], moved)
+    theirs, ours, given = _runs(found, met)
     for name, match in met.items():
-        read = {met[each].value for each in found.other.read_from(name, met) if each in met}
-        for known, mine, array in zip(theirs, ours, moved[name], strict=True):
-            x = array if match.value in read else match.arranged(known[match.value], mine[name])
-            if finite_gaps(x, mine[name]).sum() > OFF * finite_gaps(x, np.zeros_like(x)).sum():
+        read = [met[each].value if each in met else each for each in found.other.read_from(name, met)]
+        if len(read) == len(found.one.read_from(match.value, found.met)) == 1:
+            known = given if match.value in read else theirs
+            pairs = zip((x[match.value] for x in known), (x[name] for x in ours), strict=True)
+            if any(_are_apart(match.arranged(one, mine), mine) for one, mine in pairs):
                 yield name, f"not on numbers {STRETCH} times as large"
-                break
+
+
+def _runs(found: Given, met: Mapping[str, Match]) -> tuple[Values, Values, Values]:
+    """The values of both models where all that they have in common is larger, and what is given for those."""
+    given = [_wide(known, {match.value for match in met.values()}) for known in found.theirs]
+    moved = [
+        {name: match.arranged(larger[match.value], mine[name]) for name, match in met.items()}
+        for larger, mine in zip(given, found.ours, strict=True)
+    ]
+    theirs, ours = (
+        side.run(
+            [_wide(feeds, side.inputs) for feeds in rounds],
+            {name: [each[name] for each in arrays] for name in arrays[0]},
+        )
+        for side, rounds, arrays in ((found.one, found.theirs, given), (found.other, found.feeds, moved))
+    )
+    return theirs, ours, given
+
+
+def _are_apart(one: Array, other: Array) -> bool:
+    return bool(finite_gaps(one, other).sum() > OFF * finite_gaps(one, np.zeros_like(one)).sum())
 
 
 def _settings(side: Side, node: NodeProto) -> tuple[str, ...]:
     return (node.op_type, *attributes(side, node))
 
 
-def _all_wide(known: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Array]:
-    return {name: _wide(known[name]) for name in names}
-
-
-def _wide(array: Array) -> Array:
-    return np.multiply(array, STRETCH, dtype=array.dtype) if array.dtype.kind == "f" else array
+def _wide(known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
+    """Some of the values, of which floats are larger."""
+    arrays = {name: known[name] for name in names}
+    return {name: np.multiply(x, STRETCH, dtype=x.dtype) if x.dtype.kind == "f" else x for name, x in arrays.items()}

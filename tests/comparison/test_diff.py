@@ -959,6 +959,22 @@ def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
         assert "1 of 400 elements" in found.reason + "".join(each.why for each in found.partings)
 
 
+@pytest.mark.parametrize("module", ["LayerNorm(8)", "Softplus()", "Mish()", "RMSNorm(8)"])
+@pytest.mark.filterwarnings("ignore")  # Of PyTorch's exporters.
+def test_both_exporters_of_pytorch_are_not_accused(module: str, tmp_path: Path) -> None:
+    """LayerNormalization and its parts; Softplus with a limit of 20 that no number reaches, and without one."""
+    torch = pytest.importorskip("torch")
+    x, made = (torch.randn(2, 5, 8),), eval(f"torch.nn.{module}", {"torch": torch}).eval()
+    torch.onnx.export(made, x, str(tmp_path / "a.onnx"), dynamo=True, opset_version=18, external_data=False)
+    other = (
+        {"dynamo": True, "opset_version": 23} if module.startswith("RMS") else {"dynamo": False, "opset_version": 13}
+    )
+    torch.onnx.export(made, x, str(tmp_path / "b.onnx"), **other)
+    for pair in (("a.onnx", "b.onnx"), ("b.onnx", "a.onnx")):
+        found = pnn.diff(*(tmp_path / name for name in pair))
+        assert found.verdict == "same", found.reason
+
+
 def test_inputs_are_paired_by_what_they_take_and_one_that_nothing_reads_is_left_out() -> None:
     """As an exporter leaves out the types of tokens, and another one keeps them; and with names in another order."""
     nodes = "{m = MatMul(%s, w) e = Gather(t, %s) y = Add(m, e)}"
