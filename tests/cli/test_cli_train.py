@@ -179,7 +179,7 @@ def test_examples_of_the_test_are_known_again(run, tmp_path, kind):
     same = pnn.evaluate(tmp_path / "m.npz", tmp_path / path, test=True, engine="numpy", **names)
     assert (same.examples, same.accuracy) == (again["examples"], again["accuracy"])
     for given in ({"y": np.zeros(60, int)}, {"target": "kind"}, {"data": np.zeros((60, 4))}):
-        with pytest.raises(UsageError, match="^test is for a file or folder, .* leave y and target out$"):
+        with pytest.raises(UsageError, match=r"^test is for a file or folder, .* leave y and target out$"):
             pnn.evaluate(**{"model": tmp_path / "m.npz", "data": tmp_path / path, "test": True} | given)
     assert found == {name: again[name] for name in found}
     assert (again["examples"], run(*evaluate).json["examples"]) == (60, 300)
