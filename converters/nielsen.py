@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from portable_nn.converters.arrays import Part, imported
 from portable_nn.converters.conversion import Imported, check_proof
@@ -15,7 +18,7 @@ from portable_nn.converters.registry import Converter
 from portable_nn.core.errors import FormatError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import format_shape
-from portable_nn.core.jsons import typed_json
+from portable_nn.core.jsons import parsed_json, typed
 from portable_nn.core.names import Prepare
 from portable_nn.core.text import some
 from portable_nn.preprocessing.defaults import PIXELS
@@ -23,13 +26,23 @@ from portable_nn.preprocessing.defaults import PIXELS
 LARGEST: Final = 64 << 20
 """The most bytes of a file: those of some three million weights."""
 
+MOST: Final = 1 << 22
+"""The most commas in it: of short lists and numbers, so many bytes would take a hundred times the memory."""
+
+LOSSES: Final[Mapping[str, str]] = {
+    "CrossEntropyCost": "binary_cross_entropy",
+    "QuadraticCost": "mean_squared_error",
+}
+"""The losses by the names that ``network2.py`` has for its costs."""
+
 
 class _Saved(msgspec.Struct):
-    """The object that ``Network.save`` writes; its cost is left unread."""
+    """The object that ``Network.save`` writes."""
 
     sizes: list[int]
     weights: list[list[list[float]]]
     biases: list[list[list[float]]]
+    cost: str = ""
 
 
 def import_saved(
@@ -55,7 +68,7 @@ def import_saved(
     with open_regular(path) as file:
         data = file.read(LARGEST + 1)
     try:
-        parts = _parts(data)
+        parts, cost = _read(data)
     except ValueError as error:
         raise FormatError(
             path,
@@ -63,7 +76,7 @@ def import_saved(
             f'"biases": …, "cost": …}}: {str(error).rstrip(".")}. Other lists become a file to import by '
             "np.savez('weights.npz', *map(np.array, weights), *map(np.array, biases))",
         ) from None
-    return imported(
+    found = imported(
         parts,
         ["sigmoid"] * len(parts),
         path,
@@ -74,19 +87,27 @@ def import_saved(
         seed,
         io,
     )
+    found.network.outputs = (replace(found.network.outputs[0], loss=LOSSES.get(cost, "")),)
+    note = f"the cost {cost!r} is no loss here: training takes cross-entropy, unless --loss (loss) says otherwise"
+    return found._replace(notes=(*found.notes, *[note] * (cost not in ("", *LOSSES))))
 
 
-def _parts(data: bytes) -> list[Part]:
-    """The layers. Raises ``ValueError`` for other lists than those of the sizes."""
+def _read(data: bytes) -> tuple[list[Part], str]:
+    """The layers and the cost. Raises ``ValueError`` for what ``Network.save`` does not write."""
     if len(data) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MB")
-    saved = typed_json(data, _Saved)
+    if data.count(b",") > MOST:
+        raise ValueError(f"it holds more than {MOST:,} numbers")
+    saved = typed(parsed_json(data.removeprefix(codecs.BOM_UTF8), nan=True), _Saved)
     found, pairs = [*map(np.array, (*saved.weights, *saved.biases))], [*pairwise(saved.sizes)]
     shapes = [*((outputs, inputs) for inputs, outputs in pairs), *((outputs, 1) for _, outputs in pairs)]
     if not pairs or min(saved.sizes) < 1 or [array.shape for array in found] != shapes:
         shown = some(format_shape(array.shape) for array in found) or "no shape"
         raise ValueError(f"weights and biases of {shown} do not fit the sizes {'-'.join(map(str, saved.sizes[:9]))}")
-    return [Part(weight, bias.ravel()) for weight, bias in zip(found[: len(pairs)], found[len(pairs) :], strict=True)]
+    if not all(np.isfinite(array).all() for array in found):
+        raise ValueError("its weights or biases hold NaN or infinity")
+    layers = zip(found[: len(pairs)], found[len(pairs) :], strict=True)
+    return [Part(weight, bias.ravel()) for weight, bias in layers], saved.cost
 
 
 CONVERTER = Converter(title="files of network2.py", reads={".json": import_saved})

@@ -32,7 +32,8 @@ def command(
         Path | None,
         typer.Argument(
             metavar="[INPUTS]",
-            help="A picture, or inputs for both models in an npz file, by the names of A's inputs; random by default.",
+            help="A picture, or inputs for both models: an npy file, or an npz by the names of A's inputs; random by "
+            "default.",
         ),
     ] = None,
     *,

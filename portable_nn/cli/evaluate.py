@@ -72,7 +72,7 @@ def command(
     --target is read into memory by one process.
     """
     from portable_nn.evaluation.picture import sheet
-    from portable_nn.prediction.evaluating import evaluated, tested_again
+    from portable_nn.prediction.evaluating import evaluated
     from portable_nn.prediction.options import ModelOptions
 
     named, target = arrays.options(), arrays.column
@@ -86,12 +86,10 @@ def command(
     )
     if test and (scaling.wanted or target or len(data) > 1):
         raise UsageError("--test is for one file, in one process, without --target")
-    if test:
-        found = evaluated(model, *tested_again(model, Path(data[0]), options), worst=worst)
-    elif scaling.wanted:
+    if scaling.wanted:
         found = scaling.evaluate(printer, model, data, worst, options, target)
     else:
-        found = evaluated(model, data, None, options, target=target, worst=worst)
+        found = evaluated(model, data[0] if test else data, None, options, target=target, worst=worst, test=test)
     printer.notes(found.notes[:-1] if found.left_out else found.notes)
     title = f"{Path(model).name} on {', '.join(Path(each).name or each for each in data)}"
     drawn = draw(plot, lambda: sheet(found, title))

@@ -128,7 +128,8 @@ class TableOptions:
             names=(*MISSING, OTHER),
             help="Missing values in a table: "
             + "; ".join(f"{name} {does}" for name, does in MISSING.items())
-            + ". A missing word is in no category; with other (indicator,other), neither is a new word.",
+            + ". All but refuse leave out rows without a target. A missing word is in no category; with other "
+            "(indicator,other), neither is a new word.",
             after=",",
         ),
     ] = "refuse"

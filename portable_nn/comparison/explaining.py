@@ -203,10 +203,10 @@ def arrays_of(given: Any, called: str) -> dict[str, Array]:
         with open_tensors(given) as found:
             given = {name: found[name] for name in found}
     arrays = given if isinstance(given, Mapping) else {"": given}
-    made = {str(name): as_array(array, f"'{name}' of {called}") for name, array in arrays.items()}
+    made = {str(name): as_array(array, f"{name and f'{name!r} of '}{called}") for name, array in arrays.items()}
     if not made:
         raise UsageError(f"{called} must hold arrays of finite numbers, and has none (objects and records are not)")
     for name, array in made.items():
         if array.dtype.kind not in NUMBERS or not array.size or not np.isfinite(array).all():
-            raise UsageError(f"'{name}' of {called} must hold finite numbers, and has others or none")
+            raise UsageError(f"{name and f'{name!r} of '}{called} must hold finite numbers, and has others or none")
     return made

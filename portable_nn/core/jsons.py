@@ -83,12 +83,14 @@ def typed_json(data: bytes | memoryview, kind: type[T], path: str = "") -> T:
     Raises ``JsonError`` where it is no JSON, or a part of it is of another type.
     """
     try:
-        return msgspec.json.decode(data, type=kind)
-    except RecursionError:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except ValueError as error:
+            is_other = isinstance(error, msgspec.ValidationError)
+            fault = _misfit(bytes(data), kind, path, error) if is_other else UNREADABLE
+            raise JsonError(f"{printable(fault, LONGEST)} {said(error)}") from error
+    except RecursionError:  # Also of a part that is only met where the misfit is looked for.
         raise JsonError(TOO_DEEP) from None
-    except ValueError as error:
-        fault = _misfit(bytes(data), kind, path, error) if isinstance(error, msgspec.ValidationError) else UNREADABLE
-        raise JsonError(f"{printable(fault, LONGEST)} {said(error)}") from error
 
 
 def typed(value: object, kind: type[T], path: str = "") -> T:

@@ -54,5 +54,6 @@ def carrier_of(path: str | Path) -> Carrier:
     """The carrier of the file at ``path``, by its name. Raises ``UsageError``."""
     suffix = Path(path).suffix.lower()
     if suffix not in CARRIERS:
-        raise UsageError(f"{path}: the name of a weight file ends in {SUFFIXES}, not in {suffix!r}")
+        hint = "; pnn.import_onnx reads such a file, and pnn.export_onnx writes one" * (suffix == ".onnx")
+        raise UsageError(f"{path}: the name of a weight file ends in {SUFFIXES}, not in {suffix!r}{hint}")
     return CARRIERS[suffix]

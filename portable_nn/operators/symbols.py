@@ -116,19 +116,34 @@ class Symbol:
 
     def __array_ufunc__(self, function: np.ufunc, method: str, *inputs: Any, **options: Any) -> Symbol:
         """The operator that is called as a function of numpy is: ``np.sin(x)``, ``2 * x`` with an array of numpy."""
-        name = _OTHERWISE.get(function, function.__name__.replace("arc", "a").capitalize())
+        name = _operator(function)
         if ("", name) not in REGISTRY or method != "__call__" or options:
-            known = "emit(operator, …) makes any node of ONNX"
-            raise UsageError(f"np.{function.__name__} is no function of symbols, as it is used here: {known}")
+            self._no_function(function)
         return emit(name, *(like(each, self) for each in inputs))
+
+    def _no_function(self, function: Callable[..., Any], *_: object) -> NoReturn:
+        every = [each for each in vars(np).values() if isinstance(each, np.ufunc)]
+        known = sorted({each.__name__ for each in every if ("", _operator(each)) in REGISTRY})
+        raise UsageError(
+            f"np.{function.__name__} is no function of symbols, as it is used here: emit(operator, …) makes any node "
+            f"of ONNX, and those of numpy are {', '.join(known)}"
+        )
+
+    __array_function__ = _no_function
 
     def _undecided(self, *_: object) -> NoReturn:
         raise UsageError(
-            "a symbol has no value yet for a condition: emit('Where', np.greater(x, 0), a, b) is a where x is above 0, "
-            "and b elsewhere; np.maximum, np.minimum and abs need no condition"
+            "a symbol has no value yet, for a condition or as a number: emit('Where', np.greater(x, 0), a, b) is a "
+            "where x is above 0, and b elsewhere; np.maximum, np.minimum and abs need no condition; np.sin and the "
+            "like take symbols, and math.sin does not"
         )
 
-    __gt__ = __ge__ = __lt__ = __le__ = _undecided
+    __gt__ = __ge__ = __lt__ = __le__ = __float__ = _undecided
+
+
+def _operator(function: np.ufunc) -> str:
+    """The name that the operator of a function of numpy has, if there is one."""
+    return _OTHERWISE.get(function, function.__name__.replace("arc", "a").capitalize())
 
 
 _OTHERWISE: Final[Mapping[np.ufunc, str]] = {

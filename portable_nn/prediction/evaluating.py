@@ -107,15 +107,24 @@ def evaluate(
     1.0
     """
     options = ModelOptions.of(locals(), dataset=inputs)
-    if test:
-        return evaluated(model, *tested_again(model, Path(data), options), worst=worst)
-    return evaluated(model, data, y, options, target=target, worst=worst)
+    return evaluated(model, data, y, options, target=target, worst=worst, test=test)
 
 
 def evaluated(
-    model: str | Path | Network, data: Any, y: Any, options: ModelOptions, *, target: str | None = None, worst: int = 0
+    model: str | Path | Network,
+    data: Any,
+    y: Any,
+    options: ModelOptions,
+    *,
+    target: str | None = None,
+    worst: int = 0,
+    test: bool = False,
 ) -> Evaluation:
     """As ``evaluate`` says it, which takes the options one by one."""
+    if test:
+        if y is not None or target is not None or not isinstance(data, str | Path):
+            raise UsageError("test is for a file or folder, which says itself what is right: leave y and target out")
+        data, options = _tested_again(model, Path(data), options)
     options = with_labels(options)
     data, y = with_target(model, data, y, target, options)
     given = _given(y, options.strict or target is not None)
@@ -136,17 +145,17 @@ def evaluation_of(answers: Answers, given: list[Any] | None, strict: bool, worst
     return scores.scoring.result([*answers.warnings, *answers.notes, *scores.notes()], scores.left_out)
 
 
-def tested_again(
+def _tested_again(
     model: str | Path | Network, path: Path, options: ModelOptions
-) -> tuple[Frame | Examples | list[Labelled], None, ModelOptions]:
-    """The examples of a file or folder that were held out to test the model: data, labels and options of ``evaluated``.
+) -> tuple[Frame | Examples | list[Labelled], ModelOptions]:
+    """The examples of a file or folder that were held out to test the model, and the options to evaluate them with.
 
     Raises ``DataError`` where there are none.
     """
     runner, named = options.runner(model), options.named
     share, seed = test_share(runner.model.description.trained_on, path, bool(named))
     if path.is_dir():
-        return divided(labelled_pictures(path), share, seed, "test")[1], None, options
+        return divided(labelled_pictures(path), share, seed, "test")[1], options
     names, dialect = (named.inputs, named.targets) if named else (), options.dialect or Dialect()
     data: Frame | Dataset | dict[str, Stored]
     if runner.input.info.columns:
@@ -156,7 +165,7 @@ def tested_again(
     else:
         data = read_dataset(path, width=math.prod(runner.taken(labelled=True).shape or ()), dialect=dialect)
     tested = to_evaluate(apart(data, share, seed)[1], path, *names)
-    return tested, None, replace(options, dataset=None, targets=None)
+    return tested, replace(options, dataset=None, targets=None)
 
 
 def with_target(

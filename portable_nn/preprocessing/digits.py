@@ -61,7 +61,7 @@ def standing_out(values: NDArray[Any], paper: NDArray[Any], least: float, white:
     if contrast < 6 * noise and 6 * noise > least:
         raise ValueError("no drawing found: the background is too uneven for strokes to stand out from it")
     if contrast < least:
-        raise ValueError(f"no drawing found: the picture is almost of one brightness (contrast {contrast / white:.0%})")
+        raise ValueError(f"no drawing found: nothing as thin as a stroke stands out (contrast {contrast / white:.0%})")
     floor = usual + 3 * noise
     ink: Pixels = ((values - floor) * (WHITE / (values.max() - floor))).clip(0, WHITE).astype(np.float32)
     return ink

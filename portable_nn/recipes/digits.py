@@ -96,7 +96,10 @@ def said(network: Network) -> dict[str, str]:
     if steps != [SHEET]:
         return {"prepared": UNLIKE} if steps == [DIGIT] and len(network.labels) == len(DIGITS) else {}
     unsure = {UNSURE: network.metadata[UNSURE]} if UNSURE in network.metadata else {}
-    return {"prepared": "by --preprocess digits, which finds digits in photographs (none leaves it out)", **unsure}
+    return {
+        "prepared": "predict finds digits in photographs (train and import leave it out with --preprocess none)",
+        **unsure,
+    }
 
 
 @cache

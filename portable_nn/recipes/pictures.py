@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.dims import static
-from portable_nn.core.errors import DataError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, UsageError, warn
 from portable_nn.core.names import Prepare
 from portable_nn.core.numbers import BelowOne, Natural
 from portable_nn.core.text import quantity, several, some
@@ -152,6 +152,8 @@ def train_pictures(
     preprocessing of the network. Prepared pictures are kept in a temporary file, and read in pieces where they have
     more than 64 MiB; arrays are where they have more than 256 MiB as float32.
 
+    Warns with ``DataWarning`` of pictures that cannot be used, which are left out.
+
     Raises:
         DataError: a folder that is not as described, or a class of which no picture can be used.
         UsageError, TrainingError, FileError: as ``train_classifier`` does.
@@ -219,7 +221,7 @@ def tune_pictures(
         until: the value after which a new layer is put in any case, as ``tune_classifier`` takes it.
         freeze: the parameters that are not trained.
 
-    All else is as ``train_pictures`` takes it, which says what is raised.
+    All else is as ``train_pictures`` takes it, which says what is raised and warned of.
     """
     files, assumed = divided(_pictures(folder), validation, seed), list[str]()
     if until is None and (new := [name for name in classes_of(files) if name not in network.labels]):
@@ -372,6 +374,8 @@ def _read(files: Parts, taken: Taken) -> Examples:
     count = quantity(len(files[0]) + len(files[1]), "picture")
     reasons = several([f"{each.name}: {each.reason}" for each in left_out])
     fault = f"of {count}, {len(left_out):,} cannot be used: {reasons}" if left_out else ""
+    if fault:
+        warn(fault, DataWarning)
     told = Told([f"{folder}: {count} of {len(names)} classes, {some(names)}"], fault, files[1], others)
     return (train, held_out), np.array([*labels, *others]), told
 

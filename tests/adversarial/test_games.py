@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -174,8 +175,12 @@ def test_functions_and_arrays_of_numpy_are_those_of_a_game() -> None:
             lambda x, y: np.hypot(x, y),
             "np.hypot is no function of symbols, as it is used here: emit(operator, …)",
         ),
+        (lambda x, y: np.mean(x * y), "np.mean is no function of symbols, as it is used here"),
+        (lambda x, y: np.sinc(x) * y, "np.sinc is no function of symbols, as it is used here"),
+        (lambda x, y: np.log1p(x) * y, "those of numpy are absolute, add, arccos"),
+        (lambda x, y: math.sin(x) * y, "a symbol has no value yet, for a condition or as a number"),
     ],
-    ids=["condition", "hypot"],
+    ids=["condition", "hypot", "mean", "sinc", "log1p", "math"],
 )
 def test_what_symbols_do_not_do_is_said(function: Any, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import portable_nn as pnn
+from portable_nn.catalog import find_model
 from portable_nn.engines.once import run_numpy
 
 
@@ -35,8 +36,7 @@ def test_the_network_of_the_book(run, tmp_path, book, sources):
     assert name == "final_outputs"
     assert float(error) < 1e-12
     assert trained.split(maxsplit=1) == ["trained", "2 weights train, 2 constants are kept"]  # Those of the rescaling.
-    assert prepared.split(maxsplit=1)[1].startswith("by --preprocess digits, ")
-    assert prepared.endswith(" (none leaves it out)")
+    assert prepared.split(maxsplit=1)[1].startswith("predict finds digits in photographs ")
     assert written.split(maxsplit=1) == ["written", "mine.safetensors (1.3 MB)"]
     network = pnn.load(tmp_path / "mine.safetensors")
     np.testing.assert_array_equal(network.parameters["hidden.weight"], np.load(book / "wih.npy"), strict=True)
@@ -49,6 +49,15 @@ def test_it_predicts_pictures_of_digits(run, digits_csv):
     code, out, err = run("predict", "mine.h5", "digits.csv")
     assert (code, len(out.splitlines())) == (0, 6)
     assert re.fullmatch(r"[0-5] of 5 right \(\d+\.\d %\)\n", err)
+
+
+def test_what_is_printed_of_a_network_that_is_tuned_on_numbers_as_they_are(run, digits_csv):
+    """It finds digits in photographs as before: of the data of the training alone, nothing was prepared."""
+    options = ("--preprocess", "none", "--epochs", "1", "--validation", "0", "--rate", "1e-9")
+    done = run("tune", "digits", "digits.csv", *options, "-o", "t.safetensors")
+    assert re.search("^prepared +predict finds digits in photographs ", done.out, re.MULTILINE)
+    photo = find_model("digits").samples / "digit-3.png"
+    assert run("predict", "t.safetensors", str(photo), "--format", "json").json["results"][0]["label"] == "3"
 
 
 @pytest.mark.usefixtures("book")
@@ -64,7 +73,7 @@ def test_json(run, tmp_path):
         "bytes": (tmp_path / "mine.safetensors").stat().st_size,
         "trained": 2,
         "constants": 2,
-        "prepared": "by --preprocess digits, which finds digits in photographs (none leaves it out)",
+        "prepared": "predict finds digits in photographs (train and import leave it out with --preprocess none)",
         "verified": True,
         "batches": [1, 3],
         "values": {"compared": 0, "worst": None, "widened": [], "opaque": [], "not_exercised": []},
@@ -214,7 +223,7 @@ def test_the_lists_of_nielsens_network(run, tmp_path):
             0,
             "the network takes pixels, 0 to 255, and divides them by 255 before the first weights\n",
         )
-        assert "prepared           by --preprocess digits, which finds digits in photographs" in out
+        assert "prepared           predict finds digits in photographs" in out
         rows = run("predict", "mine.safetensors", "x.csv", "--format", "json").json["results"]
         assert [row["label"] for row in rows] == [str(place) for place in outputs.argmax(axis=1)]
         np.testing.assert_allclose([row["probability"] for row in rows], outputs.max(axis=1), rtol=1e-6)

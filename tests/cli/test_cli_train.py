@@ -20,6 +20,7 @@ from portable_nn.cli import _command, steps, train
 from portable_nn.cli.tables import TableOptions
 from portable_nn.cli.training import STOPPED, _as_text
 from portable_nn.core import names
+from portable_nn.core.errors import UsageError
 from portable_nn.core.names import ACTIVATIONS
 from portable_nn.models.recipes import Digits, Trained
 from portable_nn.training.history import History
@@ -177,6 +178,9 @@ def test_examples_of_the_test_are_known_again(run, tmp_path, kind):
     names = {"inputs": "x", "targets": "y"} if kind == "arrays" else {}
     same = pnn.evaluate(tmp_path / "m.npz", tmp_path / path, test=True, engine="numpy", **names)
     assert (same.examples, same.accuracy) == (again["examples"], again["accuracy"])
+    for given in ({"y": np.zeros(60, int)}, {"target": "kind"}, {"data": np.zeros((60, 4))}):
+        with pytest.raises(UsageError, match=r"^test is for a file or folder, .* leave y and target out$"):
+            pnn.evaluate(**{"model": tmp_path / "m.npz", "data": tmp_path / path, "test": True} | given)
     assert found == {name: again[name] for name in found}
     assert (again["examples"], run(*evaluate).json["examples"]) == (60, 300)
     text = run(*train, "-o", "n.npz").out

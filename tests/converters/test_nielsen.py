@@ -61,6 +61,39 @@ def test_sizes_of_any_network(sizes, tmp_path):
     assert found.outputs
 
 
+def cross_entropy(a, y):
+    return -(y * np.log(a) + (1 - y) * np.log(1 - a)).mean()
+
+
+def squared(a, y):
+    return ((a - y) ** 2).mean()
+
+
+@pytest.mark.parametrize(("cost", "formula"), [("CrossEntropyCost", cross_entropy), ("QuadraticCost", squared)])
+def test_training_goes_on_by_the_cost_of_the_file(cost, formula, tmp_path):
+    data, weights, biases = saved([3, 4, 2])
+    (tmp_path / "network.json").write_text(json.dumps(data | {"cost": cost}))
+    found = nielsen.import_saved(tmp_path / "network.json")
+    found.network.save(tmp_path / "kept.safetensors")
+    x, y = RNG.random((6, 3)), RNG.integers(0, 2, (6, 2)).astype(float)
+    history = pnn.load(tmp_path / "kept.safetensors").fit(x, y, epochs=1, batch_size=6, progress=False)
+    np.testing.assert_allclose(history["loss"], [formula(feedforward(weights, biases, x.T).T, y)])
+    assert not found.notes
+
+
+def test_a_cost_that_is_no_loss_here_is_said(tmp_path):
+    data, *_ = saved([3, 2])
+    (tmp_path / "network.json").write_text(json.dumps(data | {"cost": "HingeCost"}))
+    [note] = nielsen.import_saved(tmp_path / "network.json").notes
+    assert "'HingeCost'" in note
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    data, *_ = saved([3, 2])
+    (tmp_path / "network.json").write_text(json.dumps(data), encoding="utf-8-sig")
+    assert nielsen.import_saved(tmp_path / "network.json").network.inputs
+
+
 LAYER = {"sizes": [2, 1], "weights": [[[1, 2]]], "biases": [[[3]]]}
 
 
@@ -79,8 +112,11 @@ LAYER = {"sizes": [2, 1], "weights": [[[1, 2]]], "biases": [[[3]]]}
         (json.dumps(LAYER | {"biases": []}), "weights and biases of (1, 2) do not fit the sizes 2-1"),
         (json.dumps({"sizes": [2], "weights": [], "biases": []}), "of no shape do not fit the sizes 2"),
         (json.dumps({"sizes": [0, 1], "weights": [[[]]], "biases": [[[1]]]}), "do not fit the sizes 0-1"),
-        (json.dumps(LAYER | {"biases": [[[float("nan")]]]}), "it cannot be read as JSON"),
+        (json.dumps(LAYER | {"biases": [[[float("nan")]]]}), "its weights or biases hold NaN or infinity"),
+        (json.dumps(LAYER).replace("3", "1e999"), "its weights or biases hold NaN or infinity"),
+        (json.dumps(LAYER)[:-1] + ', "weights": [[[1, 2]]]}', "'weights' stands in it twice"),
         ("[" * 100_000, ""),
+        ('{"sizes": ' + "[" * 1100 + "]" * 1100 + "}", "it is nested too deeply"),
     ],
 )
 def test_another_json_is_named(text, found, tmp_path):
@@ -93,4 +129,11 @@ def test_a_file_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(nielsen, "LARGEST", 1 << 20)
     (tmp_path / "other.json").write_text(json.dumps(LAYER) + " " * (1 << 20))
     with pytest.raises(FormatError, match="larger than 1 MB"):
+        nielsen.import_saved(tmp_path / "other.json")
+
+
+def test_many_short_values_are_refused_before_they_take_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(nielsen, "MOST", 1000)
+    (tmp_path / "other.json").write_text(json.dumps(LAYER | {"weights": [[]] * 1001}))
+    with pytest.raises(FormatError, match="holds more than 1,000 numbers"):
         nielsen.import_saved(tmp_path / "other.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from portable_nn.core.jsons import parsed_json
+from portable_nn.core.jsons import parsed_json, typed_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +37,13 @@ OWN = {
 def test_what_is_no_json_is_a_value_error(text: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         parsed_json(text)
+
+
+@pytest.mark.parametrize("before", ["", "3, "])
+def test_what_is_nested_too_deeply_beside_a_misfit(before: str) -> None:
+    """Only where the misfit is looked for, the parser meets the depth."""
+    with pytest.raises(ValueError, match="nested too deeply"):
+        typed_json(f'{{"a": [{before}{"[" * 1100}{"]" * 1100}]}}'.encode(), dict[str, list[int]])
 
 
 def test_json_is_read() -> None:

@@ -511,3 +511,5 @@ def test_load_knows_the_names_of_shipped_models() -> None:
         assert pnn.load(name).graph == pnn.load_model(name).graph
     with pytest.raises(UsageError, match=r"^digits-mpl: the name of a weight file ends in"):
         pnn.load("digits-mpl")
+    with pytest.raises(UsageError, match=r"not in '\.onnx'; pnn.import_onnx reads such a file"):
+        pnn.load("digits.onnx")

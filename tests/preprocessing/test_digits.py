@@ -134,10 +134,13 @@ def test_every_block_ends_in_the_middle(height: int, width: int) -> None:
     assert (columns * found).sum() / found.sum() == pytest.approx(14, abs=0.51)
 
 
-EVEN = r"the picture is almost of one brightness \(contrast \d+%\)"
+EVEN = r"nothing as thin as a stroke stands out \(contrast \d+%\)"
 UNEVEN = "the background is too uneven for strokes to stand out from it"
 
+FILLED = np.pad(np.zeros((16, 16), np.uint8), 6, constant_values=255)  # Black on white: not of one brightness.
+
 BLANK = {
+    "filled": (FILLED, EVEN),
     "white": (np.full((40, 50), 255, np.uint8), EVEN),
     "black": (np.zeros((28, 28), np.uint8), EVEN),
     "one pixel": (np.zeros((1, 1), np.uint8), EVEN),

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import export_onnx
-from portable_nn.core.errors import DataError, FileError, UsageError
+from portable_nn.core.errors import DataError, DataWarning, FileError, UsageError
 from portable_nn.data import folders, stored
 from portable_nn.data.dataset import Dataset
 from portable_nn.data.folders import labelled_pictures
@@ -338,7 +338,9 @@ def test_damaged_pictures_are_left_out_and_named(colours: Path) -> None:
     whole = (colours / "red/3.png").read_bytes()
     (colours / "red/3.png").write_bytes(whole[:60])
     (colours / "red/4.png").write_bytes(b"")
-    trained = pnn.train_pictures("cnn", colours, epochs=12, validation=0.2, **QUICK)
+    with pytest.warns(DataWarning, match=r"of 30 pictures, 2 cannot be used: .*3\.png: expected a picture") as warned:
+        trained = pnn.train_pictures("cnn", colours, epochs=12, validation=0.2, **QUICK)
+    assert warned[0].filename == __file__
     assert trained.pictures.left_out.startswith("of 30 pictures, 2 cannot be used: ")
     assert all(str(colours / "red" / name) in trained.pictures.left_out for name in ("3.png", "4.png"))
     assert trained.history["val_accuracy"][-1] == 1.0

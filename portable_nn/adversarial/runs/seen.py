@@ -70,13 +70,16 @@ def ended(run: Run) -> Verdict | None:
     if finite.all():
         return None
     place = int(np.argmin(finite))
-    t, before = int(run.t[place]), int(run.t[place - 1])
-    if run.lengths[place - 1] < HUGE and np.isnan(run.lengths[place]):
-        z = run.points[place - 1]
+    last = max(place - 1, 0)
+    t, before = int(run.t[place]), int(run.t[last])
+    if np.isnan(run.lengths[place]) and (not place or run.lengths[last] < HUGE):
+        z = run.points[last]
         where = f" ({', '.join(f'{value:.4g}' for value in z)})" if len(z) <= SHOWN else ""
         nan = "f or a gradient is NaN"
         if t - before == 1:
             return _failed(f"step {t:,}{where and f', from{where},'} is not defined: {nan} there")
+        if not place:
+            return _failed(f"{nan} at the start{where}")
         return _failed(f"between step {before:,}{where and f', at{where},'} and step {t:,} {nan}")
     by = f", multiplied by {factor_text(run.found.factor)} per step" if run.found.factor > 1 else ""
     return run.says(OVERFLOWED, SEEN, f"after {quantity(t, 'step')}", f"{run.what} is beyond the largest number{by}")

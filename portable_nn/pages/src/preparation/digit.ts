@@ -41,7 +41,7 @@ function extractInk(source: Picture): Picture {
 
 /** The error for a picture in which nothing stands out: its contrast is from 0 to 1, or noise hides everything. */
 export function nothingFound(contrast: number, isNoisy: boolean): Unusable {
-  return new Unusable(`no drawing found: ${isNoisy ? "the background is too uneven for strokes to stand out from it" : `the picture is almost of one brightness (contrast ${(100 * contrast).toFixed(0)}%)`}`);
+  return new Unusable(`no drawing found: ${isNoisy ? "the background is too uneven for strokes to stand out from it" : `nothing as thin as a stroke stands out (contrast ${(100 * contrast).toFixed(0)}%)`}`);
 }
 
 /** The brightness of the paper: an opening by a square that is wider than any stroke. */
