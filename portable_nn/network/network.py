@@ -325,13 +325,13 @@ class Network:
         )
 
     def dequantize(self) -> Network:
-        """The network with floats in place of quantised weights: they train, and results stay the same but for rounding.
+        """The network with floats in place of quantised weights: they train, and results only differ by rounding.
 
         Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), or that are packed
         in bytes (``MatMulNBits``), become parameters of the numbers that the network computes of them. What is rounded
         on the way from layer to layer stays rounded, as its ranges are a part of the network; gradients go straight
-        through it: QLinearConv and QLinearMatMul, with scales along one axis at most, become products of floats with the
-        same rounding behind them, so that a result may be another by a step.
+        through it: QLinearConv and QLinearMatMul, with scales along one axis at most, become products of floats with
+        the same rounding behind them, so that a result may be another by a step.
 
         Warns with ``DataWarning`` that names weights which stay whole numbers, and raises ``UsageError`` where all do.
         """

@@ -984,9 +984,9 @@ def _two() -> list[pnn.Network]:
 
 @pytest.mark.parametrize("given", [np.ones((0, 4)), np.full((5, 4), np.nan), np.full((5, 4), np.inf)])
 def test_inputs_that_can_show_no_difference_are_refused(given: Any) -> None:
-    with pytest.raises(UsageError, match="^'input' of inputs must hold finite numbers"):
+    with pytest.raises(UsageError, match=r"^'input' of inputs must hold finite numbers"):
         pnn.diff(*_two(), inputs={"input": given})
-    with pytest.raises(UsageError, match="^inputs must hold finite numbers"):
+    with pytest.raises(UsageError, match=r"^inputs must hold finite numbers"):
         pnn.diff(*_two(), inputs=given)
 
 
