@@ -325,7 +325,7 @@ class Network:
         )
 
     def dequantize(self) -> Network:
-        """The network with floats in place of quantised weights: they train, and results are the same but for rounding.
+        """The network with floats in place of quantised weights: they train, and results only differ by rounding.
 
         Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), or that are packed
         in bytes (``MatMulNBits``), become parameters of the numbers that the network computes of them. What is rounded

@@ -23,9 +23,7 @@ def _transpose(call: Call, x: Held) -> Held:
 
 @row("reshape")
 def _reshape(call: Call, x: Held) -> Held:
-    if not x.symbol.shape:
-        return call.held(x.symbol)
-    return call.held(call.reshaped(call.exact(x), call.shape))
+    return call.held(call.reshaped(call.exact(x), call.shape) if x.symbol.shape else x.symbol)
 
 
 @row("squeeze")

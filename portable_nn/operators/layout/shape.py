@@ -158,8 +158,7 @@ def _range(use: OperatorContext) -> slice:
 
 
 def _transpose_fields(use: FieldContext) -> Fields:
-    order = use.get("perm", range(len(use.input))[::-1])
-    return tuple(use.first[axis] for axis in order)
+    return tuple(use.first[axis] for axis in use.get("perm", range(len(use.input))[::-1]))
 
 
 def _reshape_fields(use: FieldContext) -> Fields | None:
