@@ -189,7 +189,7 @@ class _Floats:
         use = OperatorContext(operator_of(node), _types(inputs), node.attributes)
         first, found = inputs[0], None
         if node.operator == "Gather" and not self._outside and first in self.fixed - self.scaled:
-            found = _Rows(given[0], given[1], use.attribute_axis())
+            found = _Rows(inputs[0], inputs[1], use.attribute_axis())
         elif node.operator in _MOVES and first in self._taken and self.fixed.issuperset(filter(None, inputs[1:])):
             found = self._taken[first]
             found = found._replace(moves=(*found.moves, (_nameless(node), tuple(inputs[1:]))))
