@@ -189,11 +189,12 @@ class _Floats:
         use = OperatorContext(operator_of(node), _types(inputs), node.attributes)
         first, found = inputs[0], None
         if node.operator == "Gather" and not self._outside and first in self.fixed - self.scaled:
-            found = _Rows(inputs[0], inputs[1], use.attribute_axis())
+            table, places = filter(None, inputs)
+            found = _Rows(table, places, use.attribute_axis())
         elif node.operator in _MOVES and first in self._taken and self.fixed.issuperset(filter(None, inputs[1:])):
             found = self._taken[first]
             found = found._replace(moves=(*found.moves, (_nameless(node), tuple(inputs[1:]))))
-        elif node.operator in _CELLWISE:
+        elif node.operator in _CELLWISE and (node.operator != "Gather" or first in self._taken):
             found = self._of_all(use, node, inputs)
         if found is None:
             return None
@@ -205,20 +206,13 @@ class _Floats:
         """The rows of what a node that computes of each number on its own makes of a table."""
         taken = [self._taken[each] for each in inputs if each in self._taken]
         others = [each for each in inputs if each is not None and each not in self._taken]
-        few = [each for each in taken if each.table in self.few - self.scaled]
-        if not few or not self.fixed.issuperset(others) or any(each[1:] != few[0][1:] for each in taken):
-            return None
-        rank, is_bare = len(few[0].table.shape), not few[0].moves and few[0].axis == 0
+        first = next((each for each in taken if each.table in self.few - self.scaled), None)
         along = use.attribute_axis() - len(use.type().shape) if "axis" in use.operator.attributes else -1
-        is_one = all(each.shape in {(), (1,)} for each in others)
-        if not is_one and (not is_bare or max(-along, *(len(each.shape) for each in others)) >= rank):
-            return None
-        if (len(taken) > 1 and not is_bare) or (node.operator == "Gather" and inputs[0] not in self._taken):
+        if first is None or not self.fixed.issuperset(others) or not _is_of_rows(first, taken, others, along):
             return None
         attributes = {**node.attributes, "axis": along} if "axis" in use.operator.attributes else node.attributes
         whole = [self._taken[each].table if each in self._taken else each for each in inputs]
-        made = self._emit(node.operator, *whole, **attributes)
-        return few[0]._replace(table=made)
+        return first._replace(table=self._emit(node.operator, *whole, **attributes))
 
     def _real(self, x: Symbol | None, scale: Symbol | None, point: Symbol | None, behind: int) -> Symbol:
         """The floats that whole numbers are, whose scales are along the axis with ``behind`` axes behind it."""
@@ -259,38 +253,32 @@ class _Floats:
 
     def _scaled(self, product: Symbol | None, scale: Symbol | None) -> Symbol | None:
         """A product of (x - zero)·scale and of the weights, if one of two factors is weights, and scales are theirs."""
-        factors = self._inputs(product, "MatMulInteger") or self._inputs(product, "ConvInteger")
+        kind = "Conv" if self._inputs(product, "ConvInteger") else "MatMul"
+        factors = self._inputs(product, f"{kind}Integer")
         place = 1 if factors[1:2] and factors[1] in self.fixed else 0
         if product is None or scale is None or not factors or factors[place] not in self.fixed:
             return None
-        kind = "Conv" if self._inputs(product, "ConvInteger") else "MatMul"
-        points, scales = [*factors[2:], None, None], self._multiplied(scale)
-        moving = [each for each in scales if each not in self.fixed]
-        own = next(
-            each for each in (*moving, *self._inputs(factors[1 - place], "QuantizeLinear")[1:2], *scales) if each
-        )
-        if own in scales:
-            scales.remove(own)
-        else:
-            scales = [self._emit("Div", scale, own)]
+        x, points, (own, scales) = factors[1 - place], [*factors[2:], None, None], self._own(factors[1 - place], scale)
         behind = _behind(kind, factors[place], place)
         axis = 1 if kind == "Conv" else len(product.shape) - 1 - behind
-        shapes = [(1,) * (len(product.shape) - len(each.shape)) + each.shape for each in scales]
-        if not self.fixed.issuperset(scales) or any(
-            dim != 1
-            for shape in shapes
-            for at, dim in enumerate(shape)
-            if at != axis or len(shape) > len(product.shape)
-        ):
+        is_one = all(each is None or each.shape in {(), (1,)} for each in (own, points[1 - place]))
+        if not is_one or not self.fixed.issuperset(scales) or not _are_along(axis, scales, len(product.shape)):
             return None
-        if any(each is not None and each.shape not in {(), (1,)} for each in (own, points[1 - place])):
-            return None
-        others = reduce(
-            partial(self._emit, "Mul"), scales or [self._emit("Constant", value=Tensor(own.dtype, (), (1.0,)))]
-        )
-        pair = [self._real(factors[1 - place], own, points[1 - place], 0)]
+        one = self._emit("Constant", value=Tensor(own.dtype, (), (1.0,)))
+        pair = [self._real(x, own, points[1 - place], 0)]
+        others = reduce(partial(self._emit, "Mul"), scales or [one])
         pair.insert(place, self._real(factors[place], others, points[place], behind))
         return self._emit(kind, *pair, **product.origin.attributes)
+
+    def _own(self, x: Symbol | None, scale: Symbol) -> tuple[Symbol, list[Symbol]]:
+        """The scale of a factor that depends on inputs, and the others whose product with it is ``scale``."""
+        scales = self._multiplied(scale)
+        moving = [each for each in scales if each not in self.fixed]
+        own = next(filter(None, (*moving, *self._inputs(x, "QuantizeLinear")[1:2], *scales)))
+        if own not in scales:
+            return own, [self._emit("Div", scale, own)]
+        scales.remove(own)
+        return own, scales
 
     def _inputs(self, value: Symbol | None, operator: str) -> tuple[Symbol | None, ...]:
         """The inputs of the node that makes a value, if it is of an operator, as they are outside of bodies."""
@@ -302,6 +290,12 @@ class _Floats:
         """The scales whose product a scale is."""
         return [part for each in self._inputs(scale, "Mul") if each for part in self._multiplied(each)] or [scale]
 
+    def _seen(self, given: Symbol | None, own: Symbol | None, outside: Outside) -> Symbol:
+        """A value as the nodes of a body see it."""
+        assert given is not None
+        assert own is not None
+        return given if given in self.fixed else outside.leaf(own)
+
     def _entered(self, node: Node, inputs: Sequence[Symbol | None], read: Sequence[Symbol | None]) -> Sequence[Symbol]:
         """The outputs of a node with other forms of the nodes in its bodies, and what these read of ``inputs``."""
         use = OperatorContext(operator_of(node), _types(read), node.attributes, len(node.outputs))
@@ -311,10 +305,7 @@ class _Floats:
             entries = [leaf(value.name, type) for value, type in zip(body.graph.inputs, types, strict=True)]
             outside, symbols = Outside(), dict[str, Symbol]({str(each.name): each for each in entries})
             for value, place in zip(body.graph.parameters, body.places, strict=True):
-                given, own = inputs[place], read[place]
-                assert given is not None
-                assert own is not None
-                symbols[value.name] = given if given in self.fixed else outside.leaf(own)
+                symbols[value.name] = self._seen(inputs[place], read[place], outside)
             self._outside.append(outside)
             for each in body.graph.nodes:
                 found = self.form(each, [symbols.get(name) for name in each.inputs])
@@ -327,6 +318,20 @@ class _Floats:
             made[name] = graph, [self._read(each) for each in captured]
         attributes = {name: value for name, value in node.attributes.items() if name not in made}
         return emit_node(node.operator, read[: len(own_inputs(node))], made, len(node.outputs), **attributes)
+
+
+def _is_of_rows(first: _Rows, taken: Sequence[_Rows], others: Sequence[Symbol], along: int) -> bool:
+    """True if what is computed of rows is that of all of a table: others are one number, or lie within each row."""
+    is_bare = not first.moves and first.axis == 0
+    is_one = all(each.shape in {(), (1,)} for each in others)
+    is_within = is_bare and max(-along, *(len(each.shape) for each in others), 0) < len(first.table.shape)
+    return (is_one or is_within) and (len(taken) == 1 or is_bare) and all(each[1:] == first[1:] for each in taken)
+
+
+def _are_along(axis: int, scales: Sequence[Symbol], rank: int) -> bool:
+    """True if scales differ along one axis of a product at most."""
+    shapes = [(1,) * (rank - len(each.shape)) + each.shape for each in scales]
+    return all(len(shape) == rank and all(dim == 1 or at == axis for at, dim in enumerate(shape)) for shape in shapes)
 
 
 def _behind(kind: str, weights: Symbol | None, place: int = 1) -> int:
