@@ -95,8 +95,10 @@ def test_a_network_with_measured_ranges(
     else:
         [note] = [each for each in read_onnx(path).notes if "quantised" in each]
         assert note.endswith("; dequantize() turns those that it can into floats, which train")
-        with pytest.warns(pnn.DataWarning, match="leaves dense_1.weight_quantized, dense_2.weight_quantized as"):
-            trained = network.dequantize()  # QGemm adds its bias to whole numbers.
+        trained = network.dequantize()
+        matrices = [name for name, array in trained.parameters.items() if array.ndim > 1]
+        assert {trained.parameters[name].dtype for name in matrices} == {np.dtype(np.float32)}
+        assert len(matrices) == sum(len(each.dims) > 1 for each in onnx.load(floats).graph.initializer)
         found = trained.predict(X)
         assert np.abs(found - network.predict(X)).max() <= 2 / 256
         assert (np.abs(found - network.predict(X)) > 1e-5).mean() < 0.1
@@ -129,8 +131,8 @@ def test_weights_of_products_of_whole_numbers_are_floats_that_train(
     assert head.types[head.graph.outputs[0]].shape[1:] == (16,)
 
 
-def test_weights_that_two_products_share_stay_one_and_what_is_left_is_named(tmp_path: Path) -> None:
-    """As a float it is one matrix, that learns from both; a table of whole numbers from which rows are taken stays."""
+def test_weights_that_two_products_share_stay_one_and_a_table_becomes_floats(tmp_path: Path) -> None:
+    """As a float it is one matrix, that learns from both; so does a table of whole numbers from which rows are taken."""
     rng = np.random.default_rng(0)
     table, weight = (rng.normal(size=(size, 6)).astype(np.float32) for size in (10, 6))
     nodes = [
@@ -144,17 +146,19 @@ def test_weights_that_two_products_share_stay_one_and_what_is_left_is_named(tmp_
     )  # fmt: skip
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "f.onnx")
     quantization.quantize_dynamic(tmp_path / "f.onnx", tmp_path / "q.onnx")
-    with pytest.warns(pnn.DataWarning, match="^dequantize leaves table_quantized as whole numbers"):
-        network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
-    [found] = [array for array in network.parameters.values() if array.dtype == np.float32 and array.ndim == 2]
+    network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
+    kept, found = (network.parameters[name] for name in ("table", "w"))
     assert np.abs(found - weight).max() <= np.ptp(weight) / 128
+    assert np.abs(kept - table).max() <= np.ptp(table) / 128
     rows = np.arange(10)
     stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(tmp_path / "q.onnx").graph.initializer}
     table = (stored["table_quantized"] - stored["table_zero_point"].astype(np.float32)) * stored["table_scale"]
+    np.testing.assert_allclose(kept, table, rtol=1e-6)
     wanted = np.tanh(2 * table @ found) @ found
     np.testing.assert_allclose(network.predict(rows), wanted, rtol=0.02, atol=0.02)  # Rows are rounded on the way.
     network.fit(rows, 0 * wanted, optimizer=pnn.Adam(0.05), epochs=30, progress=False, loss="mean_squared_error")
     assert np.abs(network.predict(rows)).mean() < np.abs(wanted).mean() / 2
+    assert (kept != table).all()
 
 
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)

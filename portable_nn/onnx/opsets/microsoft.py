@@ -316,11 +316,10 @@ def _few_bits(
 
 def _halves(packed: Symbol) -> Symbol:
     """The two numbers of 4 bits in each byte along the last axis, the lower half first."""
-    low = emit("BitwiseAnd", packed, constant(15, "uint8"))
-    high = emit("BitShift", packed, constant(4, "uint8"), direction="RIGHT")
-    rank = len(packed.shape)
-    pairs = emit("Concat", *(emit("Unsqueeze", each, integers([rank])) for each in (low, high)), axis=rank)
-    return emit("Reshape", pairs, integers([*[0] * (rank - 1), -1]))
+    count = range(2 * int(packed.shape[-1]))
+    twice = emit("Gather", packed, integers(place // 2 for place in count), axis=-1)
+    moved = emit("BitShift", twice, cast(integers(4 * (place % 2) for place in count), "uint8"), direction="RIGHT")
+    return emit("BitwiseAnd", moved, constant(15, "uint8"))
 
 
 def _gathered(
