@@ -327,8 +327,9 @@ class Network:
     def dequantize(self) -> Network:
         """The network with floats in place of quantised weights: they train, and results only differ by rounding.
 
-        Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), or that are packed
-        in bytes (``MatMulNBits``), become parameters of the numbers that the network computes of them. What is rounded
+        Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), that are packed in
+        bytes (``MatMulNBits``), within a recurrence (``DynamicQuantizeLSTM``), or are a table from which Gather takes
+        rows, become parameters of the numbers that the network computes of them. What is rounded
         on the way from layer to layer stays rounded, as its ranges are a part of the network; gradients go straight
         through it: QLinearConv and QLinearMatMul, with scales along one axis at most, become products of floats with
         the same rounding behind them, so that a result may be another by a step.

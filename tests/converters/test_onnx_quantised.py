@@ -132,7 +132,7 @@ def test_weights_of_products_of_whole_numbers_are_floats_that_train(
 
 
 def test_weights_that_two_products_share_stay_one_and_a_table_becomes_floats(tmp_path: Path) -> None:
-    """As a float it is one matrix, that learns from both; so does a table of whole numbers from which rows are taken."""
+    """As a float it is one matrix, that learns from both; a table from which rows are taken learns as well."""
     rng = np.random.default_rng(0)
     table, weight = (rng.normal(size=(size, 6)).astype(np.float32) for size in (10, 6))
     nodes = [

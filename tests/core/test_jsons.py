@@ -42,7 +42,7 @@ def test_what_is_no_json_is_a_value_error(text: bytes, reason: str) -> None:
 @pytest.mark.parametrize("before", ["", "3, "])
 def test_what_is_nested_too_deeply_beside_a_misfit(before: str) -> None:
     """Only where the misfit is looked for, the parser meets the depth."""
-    with pytest.raises(ValueError, match="nested too deeply|^a cannot be"):  # Python 3.13 goes deeper.
+    with pytest.raises(ValueError, match=r"nested too deeply|^a cannot be"):  # Python 3.13 goes deeper.
         typed_json(f'{{"a": [{before}{"[" * 1100}{"]" * 1100}]}}'.encode(), dict[str, list[int]])
 
 
