@@ -35,7 +35,9 @@ def _lp_norm(use: ArrayUse) -> str:
 def _dropout(use: ArrayUse) -> str:
     if use.has(2) and use.type(2).constant != (0,):
         use.refuse("it drops at random, as in training")
-    return f"{use.x()}, np.ones({use.x()}.shape, np.bool_)" if use.output_count > 1 else use.x()
+    if use.output_count > 1:
+        return f"{use.x()}, np.ones({use.x()}.shape, np.bool_)"
+    return use.x()
 
 
 _LOSS: Final = "({0}, {1}, {2}, {ignore_index}, {reduction})"

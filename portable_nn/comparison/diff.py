@@ -337,12 +337,16 @@ def _same_file(a: Any, b: Any) -> bool:
     if not all(isinstance(each, (str, Path)) for each in (a, b)):
         return False
     one, other = resolve(a), resolve(b)
-    return one.samefile(other) or (filecmp.cmp(one, other, shallow=False) and not _has_parts(one))
+    if one.samefile(other):
+        return True
+    return filecmp.cmp(one, other, shallow=False) and not _has_parts(one)
 
 
 def _has_parts(path: Path) -> bool:
     """True if a file of ONNX has tensors in other files."""
-    return path.suffix.lower() == ".onnx" and bool(external_tensors(read_alone(path)))
+    if path.suffix.lower() != ".onnx":
+        return False
+    return bool(external_tensors(read_alone(path)))
 
 
 def _pair_outputs(one: Side, other: Side) -> tuple[str, ...]:

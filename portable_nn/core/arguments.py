@@ -169,7 +169,9 @@ def accepts(hint: Any, value: Any) -> bool:
     found = origin or hint
     if not isinstance(found, type) or found is type:
         return True
-    return _is_instance(value, found) and _accepts_parts(found, parts, value)
+    if not _is_instance(value, found):
+        return False
+    return _accepts_parts(found, parts, value)
 
 
 def _is_instance(value: Any, kind: type) -> bool:

@@ -377,7 +377,9 @@ class Binding(KernelContext):
         block = self.plan._blocks.get(source)
         if block is None or block.values > 1 or not self.plan.dies_at(source, self.place):
             return False
-        return array.flags.writeable and (block.reusable or self.plan.updates.get(source) == name)
+        if not block.reusable and self.plan.updates.get(source) != name:
+            return False
+        return array.flags.writeable
 
     def view(self, array: Array, index: int = 0) -> None:
         """Make output ``index`` the same memory as ``array``."""

@@ -81,7 +81,8 @@ def _outputs(
     for place, value in enumerate(values):
         shape = shapes.get(value.name)
         if manifest:
-            yield OutputRow.of(manifest.outputs[place], _dtype(value), shape)
+            info = manifest.outputs[place]
+            yield OutputRow.of(info, _dtype(value), shape)
             continue
         fits = labels and shape and len(labels) in shape
         yield OutputRow(value.name, _dtype(value), shape, "", labels if fits else ())

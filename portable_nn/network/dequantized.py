@@ -41,9 +41,6 @@ _SMALL: Final = frozenset({"int8", "uint8", "int16", "uint16"})
 _CELLWISE: Final = frozenset({"BitShift", "BitwiseAnd", "Cast", "DequantizeLinear", "Div", "Gather", "Mul", "Sub"})
 """The operators that make floats of the numbers of a table, and the same of rows of it."""
 
-_MOVES: Final = frozenset({"Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-"""The operators that move numbers, before or after something is computed of each."""
-
 _ENDINGS: Final = re.compile(r"_(DequantizeLinear_Output|quantized|(DQ_)?Q[48](_output)?)$")
 """What onnxruntime's quantiser writes behind the names of weights."""
 
@@ -90,7 +87,7 @@ def _left(graph: Graph) -> Iterator[str]:
 
 
 class _Rows(NamedTuple):
-    """What is taken from a table: at which places, along which axis, and what moves it from there."""
+    """Rows of a table: their places, the axis along which they lie, and the nodes that move them from there."""
 
     table: Symbol
     places: Symbol
@@ -132,7 +129,7 @@ class _Floats:
         return self._entered(node, inputs, read) if any(quantised) else replayed(node, read)
 
     def _emit(self, operator: str, *inputs: Symbol | None, **attributes: Any) -> Symbol:
-        """What a new node makes, or one before it that made the same of what follows from no input."""
+        """The value of a new node, or of one before it that made the same of values that follow from no input."""
         key = operator, str(attributes), inputs
         if key not in self._known:
             [made] = self.form(Node("", operator, ("",) * len(inputs), ("",), attributes), inputs)
@@ -185,13 +182,17 @@ class _Floats:
         return self._moved[value]
 
     def _rows(self, node: Node, inputs: Sequence[Symbol | None]) -> Symbol | None:
-        """What is taken from a table, or computed of that as it could be of all of the table."""
+        """Rows of a table, or a value that is computed of them as it could be of all of the table."""
         use = OperatorContext(operator_of(node), _types(inputs), node.attributes)
         first, found = inputs[0], None
         if node.operator == "Gather" and not self._outside and first in self.fixed - self.scaled:
             table, places = filter(None, inputs)
             found = _Rows(table, places, use.attribute_axis())
-        elif node.operator in _MOVES and first in self._taken and self.fixed.issuperset(filter(None, inputs[1:])):
+        elif (
+            (use.operator.rearranges or node.operator == "Slice")
+            and first in self._taken
+            and self.fixed.issuperset(filter(None, inputs[1:]))
+        ):
             found = self._taken[first]
             found = found._replace(moves=(*found.moves, (_nameless(node), tuple(inputs[1:]))))
         elif node.operator in _CELLWISE and (node.operator != "Gather" or first in self._taken):
@@ -335,7 +336,7 @@ def _are_along(axis: int, scales: Sequence[Symbol], rank: int) -> bool:
 
 
 def _behind(kind: str, weights: Symbol | None, place: int = 1) -> int:
-    """How many axes are behind the one along which the scales of a factor may differ."""
+    """The number of axes behind the one along which the scales of a factor may differ."""
     return len(weights.shape) - 1 if kind == "Conv" and weights else 1 - place
 
 

@@ -122,14 +122,11 @@ class Symbol:
         return emit(name, *(like(each, self) for each in inputs))
 
     def _no_function(self, function: Callable[..., Any], *_: object) -> NoReturn:
-        known = {
-            each.__name__
-            for each in vars(np).values()
-            if isinstance(each, np.ufunc) and ("", _operator(each)) in REGISTRY
-        }
+        every = [each for each in vars(np).values() if isinstance(each, np.ufunc)]
+        known = sorted({each.__name__ for each in every if ("", _operator(each)) in REGISTRY})
         raise UsageError(
             f"np.{function.__name__} is no function of symbols, as it is used here: emit(operator, …) makes any node "
-            f"of ONNX, and those of numpy are {', '.join(sorted(known))}"
+            f"of ONNX, and those of numpy are {', '.join(known)}"
         )
 
     __array_function__ = _no_function

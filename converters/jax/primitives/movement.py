@@ -23,7 +23,9 @@ def _transpose(call: Call, x: Held) -> Held:
 
 @row("reshape")
 def _reshape(call: Call, x: Held) -> Held:
-    return call.held(call.reshaped(call.exact(x), call.shape) if x.symbol.shape else x.symbol)
+    if not x.symbol.shape:
+        return call.held(x.symbol)
+    return call.held(call.reshaped(call.exact(x), call.shape))
 
 
 @row("squeeze")

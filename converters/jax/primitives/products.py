@@ -61,7 +61,9 @@ def _convolution(call: Call, x: Held, weight: Held) -> Held:
 
 def _with_cells(image: Symbol, kernel: Symbol) -> tuple[Symbol, Symbol]:
     """With one axis of one cell where a convolution has none."""
-    return (image, kernel) if len(image.shape) > 2 else (unsqueezed(image, 2), unsqueezed(kernel, 2))
+    if len(image.shape) > 2:
+        return image, kernel
+    return unsqueezed(image, 2), unsqueezed(kernel, 2)
 
 
 def _of_cells(options: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def _isfinite(use: Use, x: Symbol) -> Symbol:
 @row("add")
 def _add(use: Use, a: Any, b: Any, alpha: float = 1) -> Symbol:
     a, b = use.promoted(a), use.promoted(b)
-    return emit("Or", a, b) if use.dtype == "bool" else emit("Add", a, b if alpha == 1 else b * alpha)
+    if use.dtype == "bool":
+        return emit("Or", a, b)
+    return emit("Add", a, b if alpha == 1 else b * alpha)
 
 
 @row("sub")
@@ -94,8 +96,9 @@ def _div(use: Use, a: Any, b: Any, rounding_mode: str | None = None) -> Symbol:
 @row("floor_divide")
 def _floor_divide(use: Use, a: Any, b: Any) -> Symbol:
     a, b = use.promoted(a), use.promoted(b)
-    # Mod has the sign of the divisor, as in Python.
-    return emit("Floor", a / b) if use.dtype in FLOATS else emit("Div", a - emit("Mod", a, b), b)
+    if use.dtype in FLOATS:
+        return emit("Floor", a / b)
+    return emit("Div", a - emit("Mod", a, b), b)  # Mod has the sign of the divisor, as in Python.
 
 
 @row("remainder")

@@ -341,7 +341,8 @@ class _Use:
                 constants.append(Node(f"{name} value", "Constant", (), (name,), {"value": literal(array)}))
             else:
                 inputs.append(Value(name, array.dtype.name, array.shape))
-        graph = Graph(tuple(inputs), tuple(filter(None, node.outputs)), (), (*constants, node))
+        outputs = tuple(filter(None, node.outputs))
+        graph = Graph(tuple(inputs), outputs, (), (*constants, node))
         return Plan(graph, {value.name: value.shape for value in inputs}, {}, rewrites=())
 
     def moved(self, kind: int, sign: int) -> list[Array]:

@@ -158,7 +158,8 @@ def _range(use: OperatorContext) -> slice:
 
 
 def _transpose_fields(use: FieldContext) -> Fields:
-    return tuple(use.first[axis] for axis in use.get("perm", range(len(use.input))[::-1]))
+    order = use.get("perm", range(len(use.input))[::-1])
+    return tuple(use.first[axis] for axis in order)
 
 
 def _reshape_fields(use: FieldContext) -> Fields | None:

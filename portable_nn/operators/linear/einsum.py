@@ -98,7 +98,8 @@ def _term(use: OperatorContext, word: str, type: Type) -> Labels:
     before, dots, behind = word.partition("...")
     spread = rank - len(before) - len(behind)
     if spread < 0 or (spread and not dots):
-        use.fail(f"the term '{word}' does not fit an operand of {quantity(rank, 'axis')}, {type}")
+        axes = quantity(rank, "axis")
+        use.fail(f"the term '{word}' does not fit an operand of {axes}, {type}")
     return (*before, *(f".{place}" for place in range(spread)), *behind)
 
 

@@ -139,7 +139,8 @@ def _spread_type(use: OperatorContext) -> Type:
 
 
 def _pool_spread(n: KernelContext) -> list[Step]:
-    return unfold(n, n.x[0], windows_of(n, n.type(1).shape), n.out(order=memory_order(n.x[0])))
+    out = n.out(order=memory_order(n.x[0]))
+    return unfold(n, n.x[0], windows_of(n, n.type(1).shape), out)
 
 
 def _spread_gradient(n: GradientContext) -> list[Symbol | None]:
@@ -310,7 +311,9 @@ def _global_lp(n: KernelContext) -> list[Step]:
 
 def _global_norm(x: Symbol, *, p: int = 2) -> Symbol:
     axes = integers(range(2, len(x.shape)))
-    return emit(f"ReduceL{p}", x, axes) if p < 3 else emit("ReduceSum", emit("Abs", x) ** p, axes) ** (1 / p)
+    if p < 3:
+        return emit(f"ReduceL{p}", x, axes)
+    return emit("ReduceSum", emit("Abs", x) ** p, axes) ** (1 / p)
 
 
 def _global_lp_gradient(n: GradientContext) -> Symbol:

@@ -124,7 +124,8 @@ def _transpose_type(use: OperatorContext) -> Type:
 def _with_bias(n: KernelContext, out: Array) -> list[Step]:
     if not n.has(2):
         return []
-    return [partial(np.add, out, n.x[2].reshape(-1, *(1,) * (out.ndim - 2)), out=out)]
+    bias = n.x[2].reshape(-1, *(1,) * (out.ndim - 2))
+    return [partial(np.add, out, bias, out=out)]
 
 
 def _conv_streamed(use: OperatorContext) -> Streamed | None:
@@ -304,7 +305,9 @@ def _transpose_padded(x: Symbol, weight: Symbol, bias: Symbol | None = None, **a
     y = emit("ConvTranspose", x, weight, **_attributes(cut, use.int("group")))
     if any(more):
         y = emit("Pad", y, integers([0] * (len(y.shape) + 2) + more))
-    return y if bias is None else y + emit("Unsqueeze", bias, integers(range(1, len(y.shape) - 1)))
+    if bias is None:
+        return y
+    return y + emit("Unsqueeze", bias, integers(range(1, len(y.shape) - 1)))
 
 
 register(
