@@ -161,6 +161,92 @@ def test_weights_that_two_products_share_stay_one_and_a_table_becomes_floats(tmp
     assert (kept != table).all()
 
 
+_R = np.random.default_rng(0)
+_ONE = {
+    "xs": np.float32(0.02),
+    "xz": np.uint8(100),
+    "ws": np.float32(0.01),
+    "wz": np.int8(0),
+    "w": _R.integers(-128, 128, (8, 4), np.int8),
+}
+_TABLE = {"t": _R.integers(0, 256, (20, 8), np.uint8), "s": np.float32(0.02), "z": np.uint8(120)}
+_FEW = {name: np.full(1, array) if array.ndim == 0 else array for name, array in _ONE.items()}
+_PRODUCT = """(float[n,8] x) => (float[n,4] y) {q = QuantizeLinear(x, xs, xz) m = MatMulInteger(q, w, xz, wz)
+    f = Cast<to = 1>(m) both = Mul(xs, ws) y = Mul(f, both)}"""
+_LOOKED_UP = "(int64[n,5] i) => (float[n,5,8] y) {e = Gather(t, i) %s y = Tanh(d)}"
+FLOATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "constant scales": (_PRODUCT, _ONE),
+    "scales in vectors": (_PRODUCT, _FEW),
+    "one scale of both": (_PRODUCT.replace("both = Mul(xs, ws)", ""), _ONE | {"both": np.float32(2e-4)}),
+    "a convolution": (
+        """(float[n,2,6,6] x) => (float[n,4,6,6] y) {q = QuantizeLinear(x, xs, xz)
+        m = ConvInteger<pads = [1, 1, 1, 1]>(q, w, xz, wz) f = Cast<to = 1>(m) both = Mul(xs, ws) y = Mul(f, both)}""",
+        _ONE | {"w": _R.integers(-128, 128, (4, 2, 3, 3), np.int8)},
+    ),
+    "QGemm": (
+        """(float[n,8] x) => (float[n,4] y) {q = QuantizeLinear(x, xs, xz)
+        y = com.microsoft.QGemm<transB = 1, alpha = 0.5>(q, xs, xz, w, ws, wz, b)}""",
+        _ONE | {"w": _ONE["w"].T.copy(), "ws": _R.uniform(0.01, 0.02, 4).astype(np.float32), "wz": np.zeros(4, np.int8),
+                "b": _R.integers(-999, 999, 4, np.int32)},
+    ),
+    "a table": (_LOOKED_UP % "d = DequantizeLinear(e, s, z)", _TABLE),
+    "a table with a scale for each column": (
+        _LOOKED_UP % "d = DequantizeLinear<axis = 2>(e, s, z)",
+        _TABLE | {"s": _R.uniform(0.01, 0.02, 8).astype(np.float32), "z": _R.integers(0, 256, 8, np.uint8)},
+    ),
+    "a table with a scale for each row": (
+        _LOOKED_UP % "o = Gather(s, i) c = Cast<to = 1>(e) d = Mul(c, o)",
+        {"t": _TABLE["t"], "s": _R.uniform(0.01, 0.02, (20, 1)).astype(np.float32)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FLOATED)
+def test_weights_of_every_form_are_floats_that_train(form: str, tmp_path: Path) -> None:
+    """The network computes what onnxruntime computes of the file, and no matrix of whole numbers is left."""
+    text, arrays = FLOATED[form]
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]> g {text}')
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(each), name) for name, each in arrays.items())
+    onnx.save(model, tmp_path / "q.onnx")
+    rng = np.random.default_rng(1)
+    sizes = [dim.dim_value or 16 for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    x = rng.integers(0, 20, sizes) if "Gather" in text else rng.normal(size=sizes).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    [wanted] = onnxruntime.InferenceSession(tmp_path / "q.onnx", options).run(None, {model.graph.input[0].name: x})
+    network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
+    np.testing.assert_allclose(network.predict(x), wanted, rtol=1e-4, atol=1e-5)
+    [weight] = [array for array in network.parameters.values() if array.size >= 32]
+    assert weight.dtype == np.float32
+    before = weight.copy()
+    network.fit(x, wanted + 1, loss="mean_squared_error", epochs=5, progress=False)
+    assert (weight != before).mean() > 0.5  # Of a table, the rows that were looked up.
+
+
+def test_recurrent_weights_are_floats_that_train(tmp_path: Path) -> None:
+    """Those of DynamicQuantizeLSTM are what was quantised, to a step, and the network computes the same."""
+    steps = np.random.default_rng(0).normal(size=(8, 6, 3)).astype(np.float32)
+    plain = pnn.Sequential(pnn.Input(6, 3), pnn.LSTM(5, last=True), pnn.Dense(2), seed=0)
+    pnn.export_onnx(plain, tmp_path / "f.onnx")
+    model = onnx.load(tmp_path / "f.onnx")
+    del model.metadata_props[:]  # The manifest would be that of another network afterwards.
+    onnx.save(model, tmp_path / "f.onnx")
+    quantization.quantize_dynamic(tmp_path / "f.onnx", tmp_path / "q.onnx")
+    assert "DynamicQuantizeLSTM" in {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}
+    network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
+    assert {array.dtype.kind for array in network.parameters.values() if array.ndim > 1} == {"f"}
+    ours = sorted((array for array in network.parameters.values() if array.ndim > 1 and 20 in array.shape), key=np.size)
+    theirs = sorted(
+        (array for array in plain.parameters.values() if 20 in array.shape and array.size > 40), key=np.size
+    )
+    for one, other in zip([each for each in ours if each.size > 40], theirs, strict=True):
+        assert np.abs(np.sort(one, axis=None) - np.sort(other, axis=None)).max() <= np.ptp(other) / 128
+    np.testing.assert_allclose(network.predict(steps), plain.predict(steps), atol=0.03)
+    before = [each.copy() for each in ours]
+    network.fit(steps, plain.predict(steps) + 1, loss="mean_squared_error", epochs=2, progress=False)
+    assert all((one != other).mean() > 0.9 for one, other in zip(ours, before, strict=True))
+
+
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)
 def test_a_network_that_measures_as_it_runs(floats: Path, tmp_path: Path, weights: Any) -> None:
     path = tmp_path / "theirs.onnx"
