@@ -74,18 +74,18 @@ def _stretched(found: Given) -> Iterator[tuple[str, str]]:
 
 
 def _runs(found: Given, met: Mapping[str, Match]) -> tuple[Values, Values, Values]:
-    """The values of both models where all that they have in common is larger, and what is given for those."""
-    given = [_wide(known, {match.value for match in met.values()}) for known in found.theirs]
+    """The values of both models where all that they share is larger than for the first inputs, and what is given."""
+    given = [_wide(known, {match.value for match in met.values()}) for known in found.theirs[:1]]
     moved = [
         {name: match.arranged(larger[match.value], mine[name]) for name, match in met.items()}
-        for larger, mine in zip(given, found.ours, strict=True)
+        for larger, mine in zip(given, found.ours, strict=False)
     ]
     theirs, ours = (
         side.run(
             [_wide(feeds, side.inputs) for feeds in rounds],
             {name: [each[name] for each in arrays] for name in arrays[0]},
         )
-        for side, rounds, arrays in ((found.one, found.theirs, given), (found.other, found.feeds, moved))
+        for side, rounds, arrays in ((found.one, found.theirs[:1], given), (found.other, found.feeds[:1], moved))
     )
     return theirs, ours, given
 
