@@ -10,8 +10,8 @@ from onnx import NodeProto
 
 from portable_nn.comparison.given import Given
 from portable_nn.comparison.matching import Match
-from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.structure import attributes, difference_of
+from portable_nn.comparison.side import Side
+from portable_nn.comparison.structure import attributes, difference_of, node_difference
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import difference, finite_gaps
 
@@ -63,31 +63,17 @@ def _stretched(found: Given) -> Iterator[tuple[str, str]]:
     They read one value: several may depend on each other, as x and whether it is above 20 do.
     """
     met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
-    theirs, ours, given = _runs(found, met)
+    given = _wide(found.theirs[0], {match.value for match in met.values()})
+    moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
+    [theirs] = found.one.run([_wide(found.theirs[0], found.one.inputs)], {name: [x] for name, x in given.items()})
+    [ours] = found.other.run([_wide(found.feeds[0], found.other.inputs)], {name: [x] for name, x in moved.items()})
     for name, match in met.items():
         read = [met[each].value if each in met else each for each in found.other.read_from(name, met)]
         if len(read) == len(found.one.read_from(match.value, found.met)) == 1:
-            known = given if match.value in read else theirs
-            pairs = zip((x[match.value] for x in known), (x[name] for x in ours), strict=True)
-            if any(_are_apart(match.arranged(one, mine), mine) for one, mine in pairs):
-                yield name, f"not on numbers {STRETCH} times as large"
-
-
-def _runs(found: Given, met: Mapping[str, Match]) -> tuple[Values, Values, Values]:
-    """The values of both models where all that they share is larger than for the first inputs, and what is given."""
-    given = [_wide(known, {match.value for match in met.values()}) for known in found.theirs[:1]]
-    moved = [
-        {name: match.arranged(larger[match.value], mine[name]) for name, match in met.items()}
-        for larger, mine in zip(given, found.ours, strict=False)
-    ]
-    theirs, ours = (
-        side.run(
-            [_wide(feeds, side.inputs) for feeds in rounds],
-            {name: [each[name] for each in arrays] for name in arrays[0]},
-        )
-        for side, rounds, arrays in ((found.one, found.theirs[:1], given), (found.other, found.feeds[:1], moved))
-    )
-    return theirs, ours, given
+            known = given if match.value in read else theirs  # It may be the value that it is computed from.
+            if _are_apart(match.arranged(known[match.value], ours[name]), ours[name]):
+                nodes = node_difference(found.one, found.other, match.value, name)
+                yield name, f"not on numbers {STRETCH} times as large" + (nodes and f": {nodes}")
 
 
 def _are_apart(one: Array, other: Array) -> bool:

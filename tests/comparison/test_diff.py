@@ -928,7 +928,7 @@ def test_what_the_inputs_do_not_show_is_not_called_the_same() -> None:
         found = pnn.diff(
             relu, made(limited % "Clip(z, zero, high)", {"w": w, "zero": np.float32(0), "high": np.float32(high)})
         )
-        assert (found.verdict, "'act' (Clip)" in found.reason) == (verdict, verdict != "same")
+        assert (found.verdict, "Relu in A, Clip in B" in found.reason) == (verdict, verdict != "same")
 
 
 def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
