@@ -309,7 +309,7 @@ def _along(use: OperatorContext, rows: _Rows, others: Sequence[Symbol], *, is_si
         return attributes
     if "axis" in operator.attributes:
         attributes["axis"] = use.attribute_axis() - len(use.type().shape)
-        lengths += [-attributes["axis"]] if lengths else []
+        lengths += [-attributes["axis"]] * len(lengths)
     return None if rows.moves or rows.axis or max(lengths, default=0) >= rank else attributes
 
 
