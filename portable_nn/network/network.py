@@ -327,14 +327,14 @@ class Network:
     def dequantize(self) -> Network:
         """The network with floats in place of quantised weights: they train, and results only differ by rounding.
 
-        Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``), that are packed in
-        bytes (``MatMulNBits``), within a recurrence (``DynamicQuantizeLSTM``), or are a table from which Gather takes
-        rows, become parameters of the numbers that the network computes of them. What is rounded
-        on the way from layer to layer stays rounded, as its ranges are a part of the network; gradients go straight
-        through it: QLinearConv and QLinearMatMul, with scales along one axis at most, become products of floats with
-        the same rounding behind them, so that a result may be another by a step.
+        Weights that DequantizeLinear or a scaled product of whole numbers reads (``MatMulInteger``, ``QGemm``), also in
+        the steps of an LSTM, that are packed in bytes (``MatMulNBits``), or in a table of which rows are taken, become
+        parameters of the numbers that the network computes of them. What is rounded on the way from layer to layer
+        stays rounded, as its ranges are a part of the network, so that a result may be another by a step; gradients go
+        straight through it.
 
-        Warns with ``DataWarning`` that names weights which stay whole numbers, and raises ``UsageError`` where all do.
+        Warns with ``DataWarning`` that names the nodes which keep whole numbers, and why; raises ``UsageError`` where
+        all do.
         """
         return self._with(*dequantized(self.graph, self.parameters.arrays), self.inputs, self.outputs)
 

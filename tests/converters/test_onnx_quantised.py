@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 import portable_nn as pnn
 from portable_nn.converters.onnx import import_onnx, read_onnx
@@ -20,6 +20,8 @@ from portable_nn.network.heads import head_input
 quantization: Any = pytest.importorskip("onnxruntime.quantization")
 Kind, Form = quantization.QuantType, quantization.QuantFormat
 Array = np.ndarray[Any, Any]
+Arrays = dict[str, Any]
+MS = "com.microsoft"
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(40, 1, 12, 12)).astype(np.float32)
 Y = (X.mean((1, 2, 3)) > 0).astype(int)
@@ -58,11 +60,11 @@ STATIC = [
 ] + [(Form.QDQ, Kind.QUInt16, Kind.QInt8, False), (Form.QDQ, Kind.QInt16, Kind.QInt8, True)]
 
 
-def unfused(path: Path, x: Array) -> Array:
+def unfused(path: Path, x: Array, name: str = "input") -> Array:
     """What onnxruntime computes of the file as it is, without its optimiser."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    found: Array = onnxruntime.InferenceSession(path, options).run(None, {"input": x})[0]
+    found: Array = onnxruntime.InferenceSession(path, options).run(None, {name: x})[0]
     return found
 
 
@@ -132,7 +134,7 @@ def test_weights_of_products_of_whole_numbers_are_floats_that_train(
 
 
 def test_weights_that_two_products_share_stay_one_and_a_table_becomes_floats(tmp_path: Path) -> None:
-    """As a float it is one matrix, that learns from both; a table from which rows are taken learns as well."""
+    """As a float it is one matrix, that learns from both; so does a table, from which rows are taken."""
     rng = np.random.default_rng(0)
     table, weight = (rng.normal(size=(size, 6)).astype(np.float32) for size in (10, 6))
     nodes = [
@@ -161,90 +163,143 @@ def test_weights_that_two_products_share_stay_one_and_a_table_becomes_floats(tmp
     assert (kept != table).all()
 
 
-_R = np.random.default_rng(0)
-_ONE = {
-    "xs": np.float32(0.02),
-    "xz": np.uint8(100),
-    "ws": np.float32(0.01),
-    "wz": np.int8(0),
-    "w": _R.integers(-128, 128, (8, 4), np.int8),
-}
-_TABLE = {"t": _R.integers(0, 256, (20, 8), np.uint8), "s": np.float32(0.02), "z": np.uint8(120)}
-_FEW = {name: np.full(1, array) if array.ndim == 0 else array for name, array in _ONE.items()}
-_PRODUCT = """(float[n,8] x) => (float[n,4] y) {q = QuantizeLinear(x, xs, xz) m = MatMulInteger(q, w, xz, wz)
-    f = Cast<to = 1>(m) both = Mul(xs, ws) y = Mul(f, both)}"""
-_LOOKED_UP = "(int64[n,5] i) => (float[n,5,8] y) {e = Gather(t, i) %s y = Tanh(d)}"
-FLOATED: dict[str, tuple[str, dict[str, Any]]] = {
-    "constant scales": (_PRODUCT, _ONE),
-    "scales in vectors": (_PRODUCT, _FEW),
-    "one scale of both": (_PRODUCT.replace("both = Mul(xs, ws)", ""), _ONE | {"both": np.float32(2e-4)}),
-    "a convolution": (
-        """(float[n,2,6,6] x) => (float[n,4,6,6] y) {q = QuantizeLinear(x, xs, xz)
-        m = ConvInteger<pads = [1, 1, 1, 1]>(q, w, xz, wz) f = Cast<to = 1>(m) both = Mul(xs, ws) y = Mul(f, both)}""",
-        _ONE | {"w": _R.integers(-128, 128, (4, 2, 3, 3), np.int8)},
-    ),
-    "QGemm": (
-        """(float[n,8] x) => (float[n,4] y) {q = QuantizeLinear(x, xs, xz)
-        y = com.microsoft.QGemm<transB = 1, alpha = 0.5>(q, xs, xz, w, ws, wz, b)}""",
-        _ONE | {"w": _ONE["w"].T.copy(), "ws": _R.uniform(0.01, 0.02, 4).astype(np.float32), "wz": np.zeros(4, np.int8),
-                "b": _R.integers(-999, 999, 4, np.int32)},
-    ),
-    "a table": (_LOOKED_UP % "d = DequantizeLinear(e, s, z)", _TABLE),
-    "a table with a scale for each column": (
-        _LOOKED_UP % "d = DequantizeLinear<axis = 2>(e, s, z)",
-        _TABLE | {"s": _R.uniform(0.01, 0.02, 8).astype(np.float32), "z": _R.integers(0, 256, 8, np.uint8)},
-    ),
-    "a table with a scale for each row": (
-        _LOOKED_UP % "o = Gather(s, i) c = Cast<to = 1>(e) d = Mul(c, o)",
-        {"t": _TABLE["t"], "s": _R.uniform(0.01, 0.02, (20, 1)).astype(np.float32)},
-    ),
+MEASURED = helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])
+ROUNDED = helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["q"])
+BACK = helper.make_node("DequantizeLinear", ["m", "ys", "yz"], ["y"])
+ROWS = helper.make_node("Gather", ["w", "i"], ["e"])
+READ = helper.make_node("DequantizeLinear", ["e", "s", "z"], ["y"])
+SETTINGS = {
+    "xs": np.float32(0.02137), "ws": np.float32(0.01091), "xz": np.uint8(100), "wz": np.int8(3),
+    "ys": np.float32(0.1003), "yz": np.uint8(120), "both": np.float32(0.02137 * 0.01091),
 }  # fmt: skip
+MATRIX = {"w": RANDOM.integers(-128, 128, (8, 4), np.int8)}
+KERNEL = {"w": RANDOM.integers(-128, 128, (4, 2, 3, 3), np.int8), "c": RANDOM.integers(-999, 999, 4, np.int32)}
+TABLE = {"w": RANDOM.integers(0, 256, (20, 8), np.uint8), "s": np.float32(0.02), "z": np.uint8(120)}
 
 
-@pytest.mark.parametrize("form", FLOATED)
-def test_weights_of_every_form_are_floats_that_train(form: str, tmp_path: Path) -> None:
-    """The network computes what onnxruntime computes of the file, and no matrix of whole numbers is left."""
-    text, arrays = FLOATED[form]
-    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]> g {text}')
-    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(each), name) for name, each in arrays.items())
-    onnx.save(model, tmp_path / "q.onnx")
-    rng = np.random.default_rng(1)
-    sizes = [dim.dim_value or 16 for dim in model.graph.input[0].type.tensor_type.shape.dim]
-    x = rng.integers(0, 20, sizes) if "Gather" in text else rng.normal(size=sizes).astype(np.float32)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    [wanted] = onnxruntime.InferenceSession(tmp_path / "q.onnx", options).run(None, {model.graph.input[0].name: x})
-    network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
-    np.testing.assert_allclose(network.predict(x), wanted, rtol=1e-4, atol=1e-5)
-    [weight] = [array for array in network.parameters.values() if array.size >= 32]
+def scaled(product: NodeProto, scales: str) -> list[NodeProto]:
+    """A product whose sums are scaled by the product of ``scales``, or by one constant."""
+    both = [helper.make_node("Mul", scales.split(), ["both"])] if scales else []
+    tail = [helper.make_node("Cast", ["m"], ["f"], to=1), helper.make_node("Mul", ["f", "both"], ["y"])]
+    return [MEASURED if "z" in product.input else ROUNDED, product, *both, *tail]
+
+
+def whole_forms() -> Iterator[tuple[str, list[NodeProto], Arrays]]:
+    """Quantised forms of one product or table."""
+    node = helper.make_node
+    for words, shape in (("numbers", ()), ("vectors of one element", (1,))):
+        settings = {key: np.full(shape, each) for key, each in SETTINGS.items()}
+        matrix = node("MatMulInteger", ["q", "w", "xz", "wz"], ["m"])
+        kernel = node("ConvInteger", ["q", "w", "xz", "wz"], ["m"], pads=[1] * 4)
+        for product, weight in ((matrix, MATRIX), (kernel, KERNEL)):
+            for scales in ("xs ws", "ws xs", ""):
+                yield f"{product.op_type}, {scales or 'one scale'}, {words}", scaled(product, scales), settings | weight
+        product = node("MatMulInteger", ["q", "w", "z", "wz"], ["m"])
+        yield f"measured, {words}", scaled(product, "s ws"), settings | MATRIX
+        inputs = ["q", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
+        yield f"QLinearMatMul, {words}", [ROUNDED, node("QLinearMatMul", inputs, ["m"]), BACK], settings | MATRIX
+        product = node("QLinearConv", [*inputs, "c"], ["m"], pads=[1] * 4)
+        yield f"QLinearConv, {words}", [ROUNDED, product, BACK], settings | KERNEL
+        yield f"table, {words}", [ROWS, READ], TABLE | {key: np.full(shape, TABLE[key]) for key in "sz"}
+    columns = {"ws": RANDOM.uniform(0.01, 0.02, 4).astype(np.float32), "wz": np.zeros(4, np.int8), "c": KERNEL["c"]}
+    product = node("QGemm", ["q", "xs", "xz", "w", "ws", "wz", "c"], ["y"], domain=MS, transB=1, alpha=0.5)
+    yield "QGemm to floats", [ROUNDED, product], SETTINGS | columns | {"w": MATRIX["w"].T.copy()}
+    product = node("QGemm", ["q", "xs", "xz", "w", "ws", "wz", "", "ys", "yz"], ["m"], domain=MS)
+    yield "QGemm without a bias", [ROUNDED, product, BACK], SETTINGS | MATRIX
+    columns = {"s": RANDOM.uniform(0.01, 0.1, 8).astype(np.float32), "z": RANDOM.integers(0, 256, 8, np.uint8)}
+    read = node("DequantizeLinear", ["e", "s", "z"], ["y"], axis=2)
+    yield "table, a scale for each column", [ROWS, read], TABLE | columns
+    scales, number = node("Gather", ["s", "i"], ["r"]), node("Cast", ["e"], ["f"], to=1)
+    rows = {"s": RANDOM.uniform(0.01, 0.1, (20, 1)).astype(np.float32)}
+    yield "table, a scale for each row", [ROWS, scales, number, node("Mul", ["f", "r"], ["y"])], TABLE | rows
+    turned = node("DequantizeLinear", ["t", "s", "z"], ["y"])
+    yield "table, turned", [ROWS, node("Transpose", ["e"], ["t"], perm=[0, 2, 1]), turned], TABLE
+    first, other = (node("DequantizeLinear", ["e", "s", "z"], [name]) for name in "ab")
+    both = node("Concat", ["a", "d"], ["y"], axis=-1)
+    yield "table, twice", [ROWS, first, other, node("Abs", ["b"], ["d"]), both], TABLE
+    for bits, width in ((4, 16), (8, 32)):
+        read = node("GatherBlockQuantized", ["w", "i", "s"], ["y"], domain=MS, bits=bits, block_size=16)
+        blocks = {"s": RANDOM.uniform(0.01, 0.1, (20, 2)).astype(np.float32)}
+        yield f"table, {bits} bits", [read], blocks | {"w": RANDOM.integers(0, 256, (20, width), np.uint8)}
+
+
+@pytest.mark.parametrize(("nodes", "arrays"), [pytest.param(*rest, id=name) for name, *rest in whole_forms()])
+def test_every_form_becomes_one_matrix_of_floats_that_trains(
+    nodes: list[NodeProto], arrays: Arrays, tmp_path: Path
+) -> None:
+    """The network still is what onnxruntime computes of the whole numbers, and so is the file that is written of it."""
+    read, path = {each for node in nodes for each in node.input}, tmp_path / "q.onnx"
+    made = {each for node in nodes for each in node.output}
+    rng, is_table = np.random.default_rng(1), "i" in read
+    shape = [5] if is_table else [2, 6, 6] if arrays["w"].ndim == 4 else [8]
+    x = rng.integers(0, 20, (3, *shape)) if is_table else rng.normal(size=(3, *shape)).astype(np.float32)
+    name = "i" if is_table else "x"
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info(name, 7 if is_table else 1, ["n", *shape])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(np.asarray(arrays[key]), key) for key in sorted(read - made - {name, ""})],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MS, 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    wanted = unfused(path, x, name)
+    network = pnn.import_onnx(path).dequantize()
+    [weight] = [each for each in network.parameters.values() if each.ndim > 1]
     assert weight.dtype == np.float32
+    np.testing.assert_allclose(network.predict(x), wanted, rtol=1e-5, atol=1e-5)
+    pnn.export_onnx(network, tmp_path / "again.onnx")
+    np.testing.assert_allclose(unfused(tmp_path / "again.onnx", x, name), wanted, rtol=1e-5, atol=1e-5)
     before = weight.copy()
-    network.fit(x, wanted + 1, loss="mean_squared_error", epochs=5, progress=False)
-    assert (weight != before).mean() > 0.5  # Of a table, the rows that were looked up.
+    network.fit(x, wanted + 1, loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=1, progress=False)
+    assert (weight != before).mean() > 0.1
 
 
-def test_recurrent_weights_are_floats_that_train(tmp_path: Path) -> None:
-    """Those of DynamicQuantizeLSTM are what was quantised, to a step, and the network computes the same."""
-    steps = np.random.default_rng(0).normal(size=(8, 6, 3)).astype(np.float32)
-    plain = pnn.Sequential(pnn.Input(6, 3), pnn.LSTM(5, last=True), pnn.Dense(2), seed=0)
-    pnn.export_onnx(plain, tmp_path / "f.onnx")
-    model = onnx.load(tmp_path / "f.onnx")
-    del model.metadata_props[:]  # The manifest would be that of another network afterwards.
-    onnx.save(model, tmp_path / "f.onnx")
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_weights_of_lstms_that_measure_as_they_run_are_floats_that_train(tmp_path: Path, direction: str) -> None:
+    """Those of the state as well, which each step reads: they are the weights that were quantised, to a step."""
+    ways, rng = 1 + (direction != "forward"), np.random.default_rng(0)
+    shapes = {"W": (ways, 20, 3), "R": (ways, 20, 5), "B": (ways, 40)}
+    arrays = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["steps", "W", "R", "B"], ["", "h"], hidden_size=5, direction=direction),
+        helper.make_node("Transpose", ["h"], ["y"], perm=[1, 0, 2]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 6, 3])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(each, key) for key, each in arrays.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "f.onnx")
     quantization.quantize_dynamic(tmp_path / "f.onnx", tmp_path / "q.onnx")
-    assert "DynamicQuantizeLSTM" in {node.op_type for node in onnx.load(tmp_path / "q.onnx").graph.node}
-    network = pnn.import_onnx(tmp_path / "q.onnx").dequantize()
-    assert {array.dtype.kind for array in network.parameters.values() if array.ndim > 1} == {"f"}
-    ours = sorted((array for array in network.parameters.values() if array.ndim > 1 and 20 in array.shape), key=np.size)
-    theirs = sorted(
-        (array for array in plain.parameters.values() if 20 in array.shape and array.size > 40), key=np.size
-    )
-    for one, other in zip([each for each in ours if each.size > 40], theirs, strict=True):
-        assert np.abs(np.sort(one, axis=None) - np.sort(other, axis=None)).max() <= np.ptp(other) / 128
-    np.testing.assert_allclose(network.predict(steps), plain.predict(steps), atol=0.03)
-    before = [each.copy() for each in ours]
-    network.fit(steps, plain.predict(steps) + 1, loss="mean_squared_error", epochs=2, progress=False)
-    assert all((one != other).mean() > 0.9 for one, other in zip(ours, before, strict=True))
+    x = rng.normal(size=(4, 6, 3)).astype(np.float32)
+    whole = pnn.import_onnx(tmp_path / "q.onnx")
+    network = whole.dequantize()
+    np.testing.assert_allclose(network.predict(x), whole.predict(x), atol=1e-4)
+    np.testing.assert_allclose(network.predict(x), unfused(tmp_path / "q.onnx", x, "x"), atol=0.05)
+    found = {name: array.copy() for name, array in network.parameters.items() if name != "B" and array.ndim > 1}
+    assert sorted(found) == ["R", "R_2", "W", "W_2"][:: 3 - ways]
+    for name, array in found.items():
+        weight = arrays[name[0]]
+        assert np.abs(array - weight[int(name.endswith("2"))].T).max() <= np.ptp(weight) / 128
+    pnn.export_onnx(network, tmp_path / "again.onnx")
+    np.testing.assert_allclose(unfused(tmp_path / "again.onnx", x, "x"), network.predict(x), atol=1e-4)
+    target = network.predict(x) + 1
+    network.fit(x, target, loss="mean_squared_error", optimizer=pnn.SGD(0.1), epochs=1, progress=False)
+    assert all((network.parameters[name] != array).mean() > 0.9 for name, array in found.items())
+
+
+def test_what_stays_whole_is_named_with_its_node_and_the_reason() -> None:
+    """The sums are scaled by a number for each row, which is no scale of the weights."""
+    nodes = scaled(helper.make_node("MatMulInteger", ["q", "w", "xz"], ["m"], "product"), "xs rows")
+    arrays = {key: SETTINGS[key] for key in ("xs", "xz")} | MATRIX | {"rows": np.full((3, 1), 0.01, np.float32)}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [3, 8])], [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(np.asarray(each), key) for key, each in arrays.items()],
+    )  # fmt: skip
+    network = import_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    reason = r"w of 'product' \(MatMulInteger\), as no scale of one number, or for each column or filter, follows it"
+    with pytest.raises(UsageError, match=f"so that they could be floats: {reason}$"):
+        network.dequantize()
 
 
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)
