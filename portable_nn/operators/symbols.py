@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -121,7 +122,7 @@ class Symbol:
             self._no_function(function)
         return emit(name, *(like(each, self) for each in inputs))
 
-    def _no_function(self, function: Callable[..., Any], *_: object) -> NoReturn:
+    def _no_function(self, function: Callable[..., Any]) -> NoReturn:
         every = [each for each in vars(np).values() if isinstance(each, np.ufunc)]
         known = sorted({each.__name__ for each in every if ("", _operator(each)) in REGISTRY})
         raise UsageError(
@@ -129,7 +130,11 @@ class Symbol:
             f"of ONNX, and those of numpy are {', '.join(known)}"
         )
 
-    __array_function__ = _no_function
+    def __array_function__(self, function: Any, types: Any, given: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        """The result of functions that only add and multiply, or move, as numpy's own arrays of objects have it."""
+        with suppress(TypeError, AttributeError):
+            return function._implementation(*given, **options)
+        return self._no_function(function)
 
     def _undecided(self, *_: object) -> NoReturn:
         raise UsageError(

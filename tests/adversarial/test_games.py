@@ -160,7 +160,12 @@ def test_functions_and_arrays_of_numpy_are_those_of_a_game() -> None:
     slope = -np.cos(0.5) * np.tanh(-1.5) + 1 - 2, np.sin(0.5) / np.cosh(-1.5) ** 2
     assert found.field([0.5, -1.5]) == pytest.approx(slope)
     a = np.random.default_rng(0).normal(size=(2, 3))
-    for function in (lambda x, y: x @ a @ y, lambda x, y: x @ (a @ y)):
+    for function in (
+        lambda x, y: x @ a @ y,
+        lambda x, y: x @ (a @ y),
+        lambda x, y: np.stack(x) @ a @ np.stack(y),
+        lambda x, y: np.dot(np.dot(x, a), y),
+    ):
         bilinear = game(function, players=(2, 3))
         x, y = np.array([1.0, -2]), np.array([0.5, 3, -1])
         assert bilinear.linear
