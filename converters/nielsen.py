@@ -27,7 +27,7 @@ LARGEST: Final = 64 << 20
 """The most bytes of a file: those of some three million weights."""
 
 MOST: Final = 1 << 22
-"""The most commas in it: of short lists and numbers, so many bytes would take a hundred times the memory."""
+"""The most commas in it: 64 MB of short numbers and lists would take some 5 GB of memory."""
 
 LOSSES: Final[Mapping[str, str]] = {
     "CrossEntropyCost": "binary_cross_entropy",

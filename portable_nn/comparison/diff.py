@@ -183,7 +183,7 @@ def _compared(
 
 def _unshown(outputs: Mapping[str, Difference]) -> list[str]:
     """The note where no output shows that weights differ."""
-    note = "no output differs on these inputs: others may show it, such as some of yours (INPUT)"
+    note = "no output differs on these inputs: others may show it, such as some of yours (INPUTS, inputs=)"
     return [] if any(each.max_abs_error for each in outputs.values()) else [note]
 
 
@@ -237,7 +237,7 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
     first = next(iter(found.partings), None)
     if first and drawn and first.value_b in found.saturated:
         where = f"on the random inputs {first.nodes_b[-1]} {first.why}"
-        return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS.npz, inputs=) would decide"
+        return "undecided", f"{where}; inputs of the kind that it is quantised for (INPUTS, inputs=) would decide"
     if first and found.is_stepped_twice(first):
         return (
             "undecided",
@@ -295,12 +295,13 @@ def _unread(subject: Subject) -> set[str]:
 
 def _without(subject: Subject, names: set[str]) -> Subject:
     """A model without some of its inputs."""
+    if not names:
+        return subject
     model = type(subject.model)()
     model.CopyFrom(subject.model)
     del model.graph.input[:]
     model.graph.input.extend(each for each in subject.model.graph.input if each.name not in names)
-    kept = tuple(port for port in subject.inputs if port.name not in names)
-    return replace(subject, model=model, inputs=kept) if names else subject
+    return replace(subject, model=model, inputs=tuple(port for port in subject.inputs if port.name not in names))
 
 
 def _idle(unread: Sequence[set[str]]) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 import numpy as np
 from onnx import NodeProto
 
 from portable_nn.comparison.given import Given
-from portable_nn.comparison.matching import Match
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import attributes, difference_of, node_difference
 from portable_nn.core.tensors import Array
@@ -35,26 +35,39 @@ def unseen(found: Given) -> Iterator[str]:
     """
     if found.is_narrow or found.one.is_quantised:
         return
-    for name, how in (*_other_constants(found), *_stretched(found)):
-        decides = "inputs that show it (INPUT, inputs=) would decide"
-        yield f"{found.other.label(name)} agrees on all inputs, but {how}; {decides}"
+    for name, how in chain(_other_constants(found), _stretched(found)):  # The first of them may be found alone.
+        yield (
+            f"{found.other.label(name)} agrees on all inputs, but {how}; "
+            "inputs that show it (INPUTS, inputs=) would decide"
+        )
 
 
 def _other_constants(found: Given) -> Iterator[tuple[str, str]]:
-    """The nodes that read another constant: a table of which no input looks up some rows, say."""
+    """The nodes that read the same values and another constant: a table of which no input looks up some rows, say."""
+    same = {"": "", **dict(zip(found.other.inputs, found.one.inputs, strict=True))}
+    same |= {name: match.value for name, match in found.given.items() if not match.axes}
     for name, match in found.given.items():
         node, theirs = found.other.maker[name], found.one.maker.get(match.value)
         if theirs is None or _settings(found.one, theirs) != _settings(found.other, node):
             continue
-        for mine, its in zip(node.input, theirs.input, strict=False):
-            x, y = found.one.constants.get(its), found.other.constants.get(mine)
-            if x is None or y is None:
-                if found.given.get(mine, Match(its)) != Match(its):
-                    break
-            elif x.dtype.kind == "f" and x.shape == y.shape:
-                limited = (each.clip(-ENDLESS, ENDLESS) for each in (y, x))
-                if difference(*limited).max_rel_error > ANOTHER:
-                    yield name, f"'{mine}' is another: {difference_of(x, y)}"
+        others = {
+            mine: (found.one.constants.get(its), found.other.constants.get(mine))
+            for mine, its in zip(node.input, theirs.input, strict=False)
+            if same.get(mine) != its
+        }
+        is_fixed = all(x is not None and y is not None for x, y in others.values())
+        for mine, (x, y) in others.items() if is_fixed else ():
+            if x is not None and y is not None and _is_another(x, y):
+                yield name, f"'{mine}' is another: {difference_of(x, y)}"
+
+
+def _is_another(x: Array, y: Array) -> bool:
+    """True if two constants of floats differ by more than folding does."""
+    return (
+        x.dtype.kind == "f"
+        and x.shape == y.shape
+        and difference(*np.clip([y, x], -ENDLESS, ENDLESS, dtype=np.float64)).max_rel_error > ANOTHER
+    )
 
 
 def _stretched(found: Given) -> Iterator[tuple[str, str]]:
@@ -84,6 +97,7 @@ def _settings(side: Side, node: NodeProto) -> tuple[str, ...]:
     return (node.op_type, *attributes(side, node))
 
 
+@np.errstate(over="ignore")  # A mask is the lowest number, say.
 def _wide(known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
     """Some of the values, of which floats are larger."""
     arrays = {name: known[name] for name in names}

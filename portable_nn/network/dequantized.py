@@ -74,7 +74,7 @@ def _left(graph: Graph) -> Iterator[str]:
         whole = [name for name in node.inputs if name in read and types[name].dtype in _SMALL]
         if matrices := [name for name in whole if len(types[name].shape) > 1]:
             along = "row or column" if node.operator == "Gather" else "column or filter"
-            why = f"no scale of one number, or for each {along}, follows it"
+            why = f"no scale of one number, or for each {along}, is found behind it"
             yield f"{some(matrices)} of {node}, as {'onnxruntime runs it as in the file' if is_opaque(node) else why}"
 
 

@@ -931,6 +931,30 @@ def test_what_the_inputs_do_not_show_is_not_called_the_same() -> None:
         assert (found.verdict, "Relu in A, Clip in B" in found.reason) == (verdict, verdict != "same")
 
 
+def test_another_constant_of_another_value_is_no_difference() -> None:
+    """c·(x + x) is 2c·x, also where c is read first, and x is computed."""
+    c = np.random.default_rng(0).normal(size=4).astype(np.float32)
+    for x in ("x", "h"):
+        text = "(float[n,4] x) => (float[n,4] y) {h = Tanh(x) %s y = Mul(c, %s)}"
+        one = made(text % (f"a = Add({x}, {x})", "a"), {"c": c})
+        assert pnn.diff(one, made(text % ("", x), {"c": 2 * c})).verdict == "same"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_another_row_is_found_beside_a_mask_of_the_lowest_numbers(dtype: str) -> None:
+    """Thirty-two times as large, such a mask is infinite, of which numpy does not warn."""
+    kind = dtype.removesuffix("32")
+    text = f"(int64[n] i) => ({kind}[n,4] y) {{e = Gather(t, i) q = Add(e, low) y = %s}}"
+    table, low = np.random.default_rng(0).normal(size=(50, 4)).astype(dtype), np.zeros(4, dtype)
+    other = table.copy()
+    other[37] += 1
+    low[3] = np.finfo(dtype).min
+    one = made(text % "Relu(q)", {"t": table, "low": low})
+    for rows, verdict in ((table, "same"), (other, "undecided")):
+        found = made(text % "Max(q, zero)", {"t": rows, "low": low, "zero": np.zeros((), dtype)})
+        assert pnn.diff(one, found, inputs={"i": np.arange(20)}).verdict == verdict
+
+
 def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
     """A matrix with a scale for each column, and a table of which rows are looked up before they become floats."""
     rng = np.random.default_rng(0)

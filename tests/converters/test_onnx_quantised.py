@@ -297,7 +297,9 @@ def test_what_stays_whole_is_named_with_its_node_and_the_reason() -> None:
         [numpy_helper.from_array(np.asarray(each), key) for key, each in arrays.items()],
     )  # fmt: skip
     network = import_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
-    reason = r"w of 'product' \(MatMulInteger\), as no scale of one number, or for each column or filter, follows it"
+    reason = (
+        r"w of 'product' \(MatMulInteger\), as no scale of one number, or for each column or filter, is found behind it"
+    )
     with pytest.raises(UsageError, match=f"so that they could be floats: {reason}$"):
         network.dequantize()
 
