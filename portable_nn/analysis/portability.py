@@ -52,11 +52,6 @@ class Risk(NamedTuple):
     level: Level = "warning"
 
 
-def _has_caution(window: WindowNode) -> bool:
-    """True if ``sizes`` has a caution on ``auto_pad``."""
-    return window.spatial is not None and any(caution.about == "auto_pad" for caution in cautions(*window.spatial))
-
-
 def _with_explicit_pads(window: WindowNode) -> str:
     """The advice to use explicit pads, which mean the same to every runtime."""
     if window.spatial is None:
@@ -76,7 +71,10 @@ RISKS: Final = (
     ),
     Risk(
         WINDOWS,
-        lambda window: window.get("auto_pad", "NOTSET") != "NOTSET" and not _has_caution(window),
+        lambda window: (
+            window.get("auto_pad", "NOTSET") != "NOTSET"
+            and not (window.spatial and any(each.about == "auto_pad" for each in cautions(*window.spatial)))
+        ),
         "auto_pad",
         "runtimes agree on the pads here, but the standard deprecates it",
         _with_explicit_pads,

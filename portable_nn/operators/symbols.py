@@ -106,6 +106,9 @@ class Symbol:
     def __pow__(self, other: Symbol | Scalar) -> Symbol:
         return emit("Pow", self, like(other, self))
 
+    def __rpow__(self, other: Scalar) -> Symbol:
+        return emit("Pow", like(other, self), self)
+
     def __matmul__(self, other: Symbol | Array) -> Symbol:
         return emit("MatMul", self, like(other, self))
 
@@ -123,8 +126,8 @@ class Symbol:
         return emit(name, *(like(each, self) for each in inputs))
 
     def _no_function(self, function: Callable[..., Any]) -> NoReturn:
-        every = [each for each in vars(np).values() if isinstance(each, np.ufunc)]
-        known = sorted({each.__name__ for each in every if ("", _operator(each)) in REGISTRY})
+        functions = {each for each in vars(np).values() if isinstance(each, np.ufunc)}
+        known = sorted(each.__name__ for each in functions if ("", _operator(each)) in REGISTRY)
         raise UsageError(
             f"np.{function.__name__} is no function of symbols, as it is used here: emit(operator, …) makes any node "
             f"of ONNX, and those of numpy are {', '.join(known)}"
@@ -144,6 +147,12 @@ class Symbol:
         )
 
     __gt__ = __ge__ = __lt__ = __le__ = __float__ = _undecided
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same symbol; a number is refused, as a condition on values is."""
+        return self._undecided() if isinstance(other, int | float | np.number) else self is other
+
+    __hash__ = object.__hash__
 
 
 def _operator(function: np.ufunc) -> str:

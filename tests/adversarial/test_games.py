@@ -155,9 +155,9 @@ def test_a_function_of_your_own() -> None:
 
 
 def test_functions_and_arrays_of_numpy_are_those_of_a_game() -> None:
-    found = game(lambda x, y: np.sin(x) * np.tanh(y) - abs(x) + np.float64(2) * np.maximum(x, y))
-    assert found.value([0.5, -1.5]) == pytest.approx(np.sin(0.5) * np.tanh(-1.5) - 0.5 + 2 * 0.5)
-    slope = -np.cos(0.5) * np.tanh(-1.5) + 1 - 2, np.sin(0.5) / np.cosh(-1.5) ** 2
+    found = game(lambda x, y: np.sin(x) * np.tanh(y) - abs(x) + np.float64(2) * np.maximum(x, y) + 2**x)
+    assert found.value([0.5, -1.5]) == pytest.approx(np.sin(0.5) * np.tanh(-1.5) - 0.5 + 2 * 0.5 + 2**0.5)
+    slope = -np.cos(0.5) * np.tanh(-1.5) + 1 - 2 - np.log(2) * 2**0.5, np.sin(0.5) / np.cosh(-1.5) ** 2
     assert found.field([0.5, -1.5]) == pytest.approx(slope)
     a = np.random.default_rng(0).normal(size=(2, 3))
     for function in (
@@ -181,11 +181,12 @@ def test_functions_and_arrays_of_numpy_are_those_of_a_game() -> None:
             "np.hypot is no function of symbols, as it is used here: emit(operator, …)",
         ),
         (lambda x, y: np.mean(x * y), "np.mean is no function of symbols, as it is used here"),
-        (lambda x, y: np.sinc(x) * y, "np.sinc is no function of symbols, as it is used here"),
+        (lambda x, y: np.sinc(x) * y, "emit("),
+        (lambda x, y: (1 if x == 0 else x) * y, "a symbol has no value yet, for a condition"),
         (lambda x, y: np.log1p(x) * y, "those of numpy are absolute, add, arccos"),
         (lambda x, y: math.sin(x) * y, "a symbol has no value yet, for a condition or as a number"),
     ],
-    ids=["condition", "hypot", "mean", "sinc", "log1p", "math"],
+    ids=["condition", "hypot", "mean", "sinc", "equal", "log1p", "math"],
 )
 def test_what_symbols_do_not_do_is_said(function: Any, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):

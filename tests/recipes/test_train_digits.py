@@ -53,7 +53,7 @@ def test_what_looks_like_digits_is_read_from_photographs(x, y, preprocess, steps
     net, _ = train_classifier(sizes, Dataset(x, y), preprocess=preprocess, **{**OPTIONS, "epochs": 1})
     assert net.inputs[0].preprocessing == steps
     assert (net.outputs[0].threshold > 0) == (steps == SHEET)
-    words = {SHEET: "which finds digits in photographs", DIGIT: "as the pixels do not look like digits"}
+    words = {SHEET: "predict finds digits in photographs", DIGIT: "as the pixels do not look like digits"}
     is_said = steps == SHEET or (steps == DIGIT and sizes[-1] == 10)
     assert (words.get(steps, "-") in said(net).get("prepared", "")) == is_said
 
@@ -93,7 +93,7 @@ def test_a_folder_of_digits_gives_a_network_that_reads_photographs(
     options = {**OPTIONS, "epochs": 30 if "cnn" in layers else 60, "validation": 0.5, "preprocess": preprocess}
     net = train_pictures(layers, folder, **options).network
     assert net.inputs[0].preprocessing == SHEET
-    assert "which finds digits in photographs" in said(net)["prepared"]
+    assert "predict finds digits in photographs" in said(net)["prepared"]
     assert (net.outputs[0].threshold > 0) == ("unsure" in said(net)) == (names != WORDS)
     answers = []
     for digit in range(10):

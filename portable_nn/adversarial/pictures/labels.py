@@ -80,18 +80,15 @@ def write(axes: Axes, labels: Sequence[Label], low: float = 0.0) -> None:
     for label, (x, y), place in zip(labels, points, np.array(places) / tall, strict=True):
         look = {**label.look, "zorder": 6, **common}
         if label.at is not None:
-            axes.plot([x, right[0]], [y, place], color=_colour(label), linewidth=0.6, gid="leader", **common)
+            # A marker may be pale: its leader is grey.
+            leader = {"color": label.look.get("color", "#8C8C8C"), "linewidth": 0.6, "gid": "leader"}
+            axes.plot([x, right[0]], [y, place], **leader, **common)
         if label.look.get("linestyle") == "none":
             axes.plot((right[0] + right[1]) / 2, place, gid="sample", **look)
         else:
             axes.plot(right[:2], [place, place], gid="sample", **look)
         words = "\n".join(label.lines)
         axes.text(right[2], place, words, va="center", fontsize=SIZE, linespacing=1.15, gid="label", **common)
-
-
-def _colour(label: Label) -> str:
-    """Of the leader: that of a line; grey for a marker, which may be pale."""
-    return str(label.look.get("color", "#8C8C8C"))
 
 
 def _order(axes: Axes, label: Label) -> tuple[float, bool, float]:

@@ -105,15 +105,15 @@ class Sides:
         found = {value.name for value in self.graph.inputs}
         for node in self.graph.nodes:
             if not found.isdisjoint(node.inputs):
-                found.update(name for name in node.outputs if name and not self._is_known(name))
+                found.update(
+                    name
+                    for name in node.outputs
+                    if name and not any(each[name].constant is not None for each in self.types)
+                )
         for node, read in zip(self.model.graph.node, self._read, strict=True):
             if not found.isdisjoint(read) and not is_of_shape(node.op_type):
                 found.update(name for name in node.output if name and name not in self.node_of)
         return found
-
-    def _is_known(self, name: str) -> bool:
-        """True if type inference finds the elements of a value."""
-        return any(types[name].constant is not None for types in self.types)
 
     @cached_property
     def initializers(self) -> Mapping[str, TensorProto]:
