@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from inspect import signature
-from itertools import permutations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,22 +19,28 @@ from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.bodies import in_bodies
 from portable_nn.comparison.cases import check_new, write_case
 from portable_nn.comparison.elsewhere import Elsewhere, side_in
+from portable_nn.comparison.ends import (
+    given_inputs,
+    other_ends,
+    pair_outputs,
+    rounds_of,
+    unlike_ends,
+    unread_inputs,
+    with_read_inputs,
+)
 from portable_nn.comparison.explaining import Prepared, arrays_of, explained, prepared_by
 from portable_nn.comparison.report import Diff, Verdict
-from portable_nn.comparison.side import AXES, Side
+from portable_nn.comparison.side import Side
 from portable_nn.comparison.steps import unpacked
 from portable_nn.comparison.structure import weight_gaps
 from portable_nn.comparison.unseen import unseen
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
 from portable_nn.core.foreign_values import is_path
-from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array
-from portable_nn.core.text import quantity, some
-from portable_nn.engines.feeds import fitted
+from portable_nn.core.text import some
 from portable_nn.network import Network
-from portable_nn.onnx.opsets.support import reads
 from portable_nn.onnx.storage.external import external_tensors
 from portable_nn.onnx.storage.files import read_alone
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest
@@ -43,7 +48,6 @@ from portable_nn.opening.kinds import resolve
 from portable_nn.prediction.arrays import are_pictures
 from portable_nn.prediction.options import Preprocess
 from portable_nn.runtimes.subject import Feeds, Subject, subject_of
-from portable_nn.runtimes.task import Port
 
 __all__ = ["diff"]
 
@@ -143,25 +147,24 @@ def _compared(
     """The result, and both models side by side: where the graphs are the same, if a case is wanted."""
     if runtime_b is None and _same_file(a, b):
         return Diff(_name(a), _name(b), "identical", seed=seed), None
-    first, second = _subjects(a, b, inputs, seed)
-    unread = [*map(_unread, (first, second))]
-    first, second = map(_without, (first, second), unread)
-    one, other = _sides(first, second, runtime_b)
+    whole = _subjects(a, b, inputs, seed)
+    read = [*map(with_read_inputs, whole)]
+    one, other = _sides(read[0], read[1], runtime_b)
     where = "" if runtime_b is None else f" in {other.runs_in or runtime_b}"
     made = partial(Diff, _name(a, one.name), _name(b, other.name) + where, seed=seed)
-    arrays = None if inputs is None else _given_inputs(one, inputs, called)
-    left = (*_idle(unread), *_pair_outputs(one, other), *_other_ends(one, other))
-    if fault := _unlike(one, other):
+    arrays = None if inputs is None else given_inputs(one, inputs, called)
+    left = (*unread_inputs(whole, read), *pair_outputs(one, other), *other_ends(one, other))
+    if fault := unlike_ends(one, other):
         return made("parted", reason=fault), None
     if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
         if not weights:
             return made("same", reason="the same nodes and weights", notes=left), None
-        rounds = _rounds(one, other, arrays, seed)
-        outputs = _outputs(one, other, rounds)
+        rounds = rounds_of(one, other, arrays, seed)
+        outputs = _differences(one, other, one.run(rounds[0], {}), other.run(rounds[1], {}))
         result = made("weights", weights=tuple(weights), outputs=outputs, notes=(*left, *_unshown(outputs)))
         return result, _aligned(one, other, rounds, seed)[0] if with_case else None
     try:
-        rounds = _rounds(one, other, arrays, seed)
+        rounds = rounds_of(one, other, arrays, seed)
         found, outputs, notes = _aligned(one, other, rounds, seed)
     except PortableNNError as error:
         return made("undecided", reason=f"no inputs are found on which both run: {error}", notes=left), None
@@ -185,15 +188,6 @@ def _unshown(outputs: Mapping[str, Difference]) -> list[str]:
     """The note where no output shows that weights differ."""
     note = "no output differs on these inputs: others may show it, such as some of yours (INPUTS, inputs=)"
     return [] if any(each.max_abs_error for each in outputs.values()) else [note]
-
-
-def _given_inputs(side: Side, arrays: Mapping[str, Any], called: str) -> Feeds:
-    """The inputs among ``arrays``: a file of examples may have what is right for them as well."""
-    ports = [Value(*port) for port in side.subject.inputs]
-    if len(ports) == 1 and (arrays.keys() == {""} or called.endswith(".npy")):
-        arrays = dict(zip([ports[0].name], arrays.values(), strict=True))
-    known = {port.name: arrays[port.name] for port in ports if port.name in arrays}
-    return fitted(ports, known if len(known) == len(ports) else arrays, f"{called}, for {side.name}")
 
 
 def _sides(first: Subject, second: Subject, runtime_b: str | None) -> tuple[Side, Side]:
@@ -286,30 +280,6 @@ def _subjects(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> li
     return [found[place] for place in sorted(found)]
 
 
-def _unread(subject: Subject) -> set[str]:
-    """The inputs that no node reads, where it has others: exporters leave them out, or keep them."""
-    read = {name for node in subject.model.graph.node for name in reads(node)}
-    names = {port.name for port in subject.inputs}
-    return names - read - {port.name for port in subject.outputs} if names & read else set()
-
-
-def _without(subject: Subject, names: set[str]) -> Subject:
-    """A model without some of its inputs."""
-    if not names:
-        return subject
-    model = type(subject.model)()
-    model.CopyFrom(subject.model)
-    del model.graph.input[:]
-    model.graph.input.extend(each for each in subject.model.graph.input if each.name not in names)
-    return replace(subject, model=model, inputs=tuple(port for port in subject.inputs if port.name not in names))
-
-
-def _idle(unread: Sequence[set[str]]) -> Iterator[str]:
-    """The note on inputs that are left out."""
-    if names := [f"'{name}' of {letter}" for letter, each in zip("AB", unread, strict=True) for name in sorted(each)]:
-        yield f"inputs that no node reads are left out: {some(names)}"
-
-
 def _is_model(value: Any) -> bool:
     """True if it is a path, a network, or a parsed file, and no object of another code base."""
     return isinstance(value, (str, Path, Network)) or type(value).__name__ == "ModelProto"
@@ -338,124 +308,12 @@ def _same_file(a: Any, b: Any) -> bool:
     if not all(isinstance(each, (str, Path)) for each in (a, b)):
         return False
     one, other = resolve(a), resolve(b)
-    if one.samefile(other):
-        return True
-    return filecmp.cmp(one, other, shallow=False) and not _has_parts(one)
+    return one.samefile(other) or (filecmp.cmp(one, other, shallow=False) and not _has_parts(one))
 
 
 def _has_parts(path: Path) -> bool:
     """True if a file of ONNX has tensors in other files."""
-    if path.suffix.lower() != ".onnx":
-        return False
-    return bool(external_tensors(read_alone(path)))
-
-
-def _pair_outputs(one: Side, other: Side) -> tuple[str, ...]:
-    """Let both have the same outputs in one order, by name where they have some in common; a note on those left out."""
-    names = [name for name in one.outputs if name in other.outputs]
-    if not names or len(names) == len(one.outputs) == len(other.outputs):
-        other.outputs = tuple(names) or other.outputs
-        return ()
-    left = [*(f"'{name}' of A" for name in one.outputs if name not in names)]
-    left += [f"'{name}' of B" for name in other.outputs if name not in names]
-    one.outputs = other.outputs = tuple(names)
-    return (f"outputs that one model has alone are left out: {some(left)}",) if left else ()
-
-
-def _unlike(one: Side, other: Side) -> str:
-    """The difference of the ends of two models that makes them two functions of other things; empty where none."""
-    if len(one.inputs) != len(other.inputs) or len(one.outputs) != len(other.outputs):
-        ends = (
-            f"{quantity(len(each.inputs), 'input')}, {quantity(len(each.outputs), 'output')}" for each in (one, other)
-        )
-        return "A has {} and B {}".format(*ends)
-    entries = _entries(one, other)
-    other.inputs = tuple(theirs.name for _, theirs, _ in entries)
-    for ours, theirs, order in entries:
-        if order is None:
-            shapes = f"{format_shape(ours.shape)} and {format_shape(theirs.shape)}"
-            return f"input '{ours.name}' of A and '{theirs.name}' of B have the shapes {shapes}"
-    return ""
-
-
-def _order(one: Shape, other: Shape) -> tuple[int, ...] | None:
-    """The order of the axes of an input of A in which B takes it, the batch first; None where no order fits."""
-    places = tuple(range(len(one)))
-    if len(one) != len(other):
-        return None
-    if _fit(one, other):
-        return places
-    for rest in permutations(places[1:]) if len(places) <= AXES else ():
-        turned = [one[place] for place in (0, *rest)]
-        if all(x == y for x, y in zip(turned[1:], other[1:], strict=True)):
-            return (0, *rest)
-    return None
-
-
-def _are_alike(one: Port, other: Port) -> bool:
-    """True if two inputs take numbers of one kind, in shapes that fit."""
-    return one.dtype.strip("1234568") == other.dtype.strip("1234568") and _order(one.shape, other.shape) is not None
-
-
-def _other_ends(one: Side, other: Side) -> Iterator[str]:
-    """Notes on inputs of other names, and whose axes have another order, and on outputs of another size."""
-    named = [
-        f"'{ours.name}' and '{theirs.name}'" for ours, theirs, _ in _entries(one, other) if ours.name != theirs.name
-    ]
-    if len(one.inputs) > 1 and named:
-        yield f"by their order and shapes, these inputs of A and B are taken for the same: {some(named)}"
-    for ours, theirs, order in _entries(one, other):
-        if order and order != tuple(sorted(order)):
-            shapes = f"{format_shape(theirs.shape)}, and A as {format_shape(ours.shape)}"
-            yield f"B takes input '{theirs.name}' as {shapes}: both get the same numbers, each in its order of axes"
-    ends = [{port.name: port.shape for port in side.subject.outputs} for side in (one, other)]
-    for mine, its in zip(one.outputs, other.outputs, strict=False):
-        x, y = ends[0][mine], ends[1][its]
-        if len(x) != len(y) or not _fit(x, y):
-            yield f"output '{mine}' has the shape {format_shape(x)} in A, and {format_shape(y)} in B"
-
-
-def _entries(one: Side, other: Side) -> list[tuple[Port, Port, tuple[int, ...] | None]]:
-    """Each input of the first model, that of the second in its place, and the order of axes in which that takes it.
-
-    They are paired by name, where all have the same names, or else in the first order in which all fit.
-    """
-    ours, theirs = one.subject.inputs, other.subject.inputs
-    named = {port.name: port for port in theirs}
-    orders = permutations(theirs) if len(theirs) <= AXES else iter([theirs])
-    fitting = (each for each in orders if all(map(_are_alike, ours, each)))
-    same_names = named.keys() == {port.name for port in ours}
-    inputs = [named[port.name] for port in ours] if same_names else next(fitting, theirs)
-    return [(mine, its, _order(mine.shape, its.shape)) for mine, its in zip(ours, inputs, strict=False)]
-
-
-def _rounds(one: Side, other: Side, inputs: Feeds | None, seed: int) -> tuple[Sequence[Feeds], Sequence[Feeds]]:
-    """Inputs on which both run, by the names of each."""
-    entries = [(ours.name, theirs, order or ()) for ours, theirs, order in _entries(one, other)]
-
-    def turned(rounds: Sequence[Feeds]) -> list[dict[str, Array]]:
-        return [{its.name: feeds[name].transpose(order) for name, its, order in entries} for feeds in rounds]
-
-    rounds: Sequence[Feeds] = one.subject.feeds(seed) if inputs is None else [inputs]
-    shapes = [(feeds[its.name].shape, its.shape) for feeds in turned(rounds) for _, its, _ in entries]
-    if inputs is None and not all(_fit(*pair) for pair in shapes):
-        rounds = [
-            {name: feeds[its.name].transpose(np.argsort(order)) for name, its, order in entries}
-            for feeds in other.subject.feeds(seed)
-        ]
-    return rounds, [
-        {name: x.astype(other.input_types[name], order="C", copy=False) for name, x in feeds.items()}
-        for feeds in turned(rounds)
-    ]
-
-
-def _fit(one: Shape, other: Shape) -> bool:
-    """True if the sizes of two shapes that are numbers are the same."""
-    return all(x == y for x, y in zip(one, other, strict=True) if isinstance(x, int) and isinstance(y, int))
-
-
-def _outputs(one: Side, other: Side, rounds: tuple[Sequence[Feeds], Sequence[Feeds]]) -> dict[str, Difference]:
-    return _differences(one, other, one.run(rounds[0], {}), other.run(rounds[1], {}))
+    return path.suffix.lower() == ".onnx" and bool(external_tensors(read_alone(path)))
 
 
 def _differences(

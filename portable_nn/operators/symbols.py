@@ -149,7 +149,7 @@ class Symbol:
     __gt__ = __ge__ = __lt__ = __le__ = __float__ = _undecided
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same symbol; a number is refused, as a condition on values is."""
+        """True for the same symbol; a number is refused, as a condition on values is."""
         return self._undecided() if isinstance(other, int | float | np.number) else self is other
 
     __hash__ = object.__hash__
