@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 import numpy as np
 
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.steps import moved_from, read_by
+from portable_nn.comparison.structure import FOLDED
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import magnitude, precision
-
-FOLDED: Final = 4.0
-"""The units in the last place that folding may move a constant by."""
 
 
 def own_errors(one: Side, other: Side) -> dict[str, float]:

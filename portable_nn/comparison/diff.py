@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+from onnx import inliner
 
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.bodies import in_bodies
@@ -32,7 +33,7 @@ from portable_nn.comparison.explaining import Prepared, arrays_of, explained, pr
 from portable_nn.comparison.report import Diff, Verdict
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.steps import unpacked
-from portable_nn.comparison.structure import weight_gaps
+from portable_nn.comparison.structure import ROUNDED, WeightGap, weight_gaps
 from portable_nn.comparison.unseen import unseen
 from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import PortableNNError, UsageError
@@ -157,8 +158,8 @@ def _compared(
     if fault := unlike_ends(one, other):
         return made("parted", reason=fault), None
     if not isinstance(other, Elsewhere) and (weights := weight_gaps(one, other)) is not None:
-        if not weights:
-            return made("same", reason="the same nodes and weights", notes=left), None
+        if reason := _but_rounded(weights):
+            return made("same", reason=reason, notes=left), None
         rounds = rounds_of(one, other, arrays, seed)
         outputs = _differences(one, other, one.run(rounds[0], {}), other.run(rounds[1], {}))
         result = made("weights", weights=tuple(weights), outputs=outputs, notes=(*left, *_unshown(outputs)))
@@ -182,6 +183,14 @@ def _compared(
     if found.one is other:
         result = result.turned(len(found.met.intersection(other.dependent)))
     return _in_runtime(result, other, rounds[1]) if isinstance(other, Elsewhere) else result, found
+
+
+def _but_rounded(weights: Sequence[WeightGap]) -> str:
+    """The reason why constants that differ are the same all the same; empty where they are others."""
+    if any(each.how != ROUNDED for each in weights):
+        return ""
+    names = some(each.name_b for each in weights)
+    return "the same nodes and weights" + (names and f", but for the rounding of {names}")
 
 
 def _unshown(outputs: Mapping[str, Difference]) -> list[str]:
@@ -277,7 +286,7 @@ def _subjects(a: Any, b: Any, inputs: Mapping[str, Any] | None, seed: int) -> li
         if place not in found:
             arrays = inputs or (found[1 - place].feeds(seed)[-1] if found else None)
             found[place] = _subject(model, {"example": tuple(arrays.values())} if arrays else {})
-    return [found[place] for place in sorted(found)]
+    return [_inlined(found[place]) for place in sorted(found)]
 
 
 def _is_model(value: Any) -> bool:
@@ -298,6 +307,12 @@ def _subject(model: Any, options: Mapping[str, Any] = MappingProxyType({})) -> S
     from portable_nn.converters.registry import from_object
 
     return subject_of(from_object(model, **options))
+
+
+def _inlined(subject: Subject) -> Subject:
+    """A model without functions of its own: their nodes are compared."""
+    model = inliner.inline_local_functions(subject.model) if subject.model.functions else subject.model
+    return replace(subject, model=model)
 
 
 def _name(model: Any, otherwise: str = "") -> str:

@@ -45,15 +45,28 @@ def unread_inputs(whole: Sequence[Subject], read: Sequence[Subject]) -> Iterator
 
 
 def pair_outputs(one: Side, other: Side) -> tuple[str, ...]:
-    """Let both have the same outputs in one order, by name where they have some in common; a note on those left out."""
-    names = [name for name in one.outputs if name in other.outputs]
-    if not names or len(names) == len(one.outputs) == len(other.outputs):
-        other.outputs = tuple(names) or other.outputs
-        return ()
-    left = [*(f"'{name}' of A" for name in one.outputs if name not in names)]
-    left += [f"'{name}' of B" for name in other.outputs if name not in names]
-    one.outputs = other.outputs = tuple(names)
-    return (f"outputs that one model has alone are left out: {some(left)}",) if left else ()
+    """Let both have the same outputs in one order; a note on those left out."""
+    pairs = _same_outputs(one, other)
+    left = [*(f"'{name}' of A" for name in one.outputs if name not in pairs)]
+    left += [f"'{name}' of B" for name in other.outputs if name not in pairs.values()]
+    if pairs:
+        one.outputs, other.outputs = tuple(pairs), tuple(pairs.values())
+    return (f"outputs that one model has alone are left out: {some(left)}",) if left and pairs else ()
+
+
+def _same_outputs(one: Side, other: Side) -> dict[str, str]:
+    """The outputs of the second model by those of the first.
+
+    They are paired by name, and the others in order, or where one model has more of them, by type and shape.
+    """
+    pairs = {name: name for name in one.outputs if name in other.outputs}
+    as_many = len(one.outputs) == len(other.outputs)
+    for ours in one.subject.outputs:
+        free = (each for each in other.subject.outputs if each.name not in pairs.values())
+        theirs = next((each for each in free if as_many or _are_alike(ours, each)), None)
+        if ours.name not in pairs and theirs:
+            pairs[ours.name] = theirs.name
+    return pairs
 
 
 def unlike_ends(one: Side, other: Side) -> str:

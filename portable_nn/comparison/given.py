@@ -254,6 +254,8 @@ class Given:
         worst, found = -1.0, Gap()
         for distance, mine, other, known in zip(apart, ours, theirs, self.ours, strict=True):
             both = mine + np.stack([match.arranged(each, known[name].astype(np.float64)) for each in other])
+            if not self.is_narrow:  # No rounding makes one of two numbers infinite.
+                both[:, np.isinf(distance)] = 0.0
             least = np.minimum(both[0], SUSPICIOUS * both[1])
             with np.errstate(all="ignore"):
                 share = np.where(distance > 0, distance / np.minimum(least, UNKNOWN), 0)

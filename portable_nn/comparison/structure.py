@@ -15,10 +15,11 @@ from portable_nn.comparison.side import AXES, Side
 from portable_nn.comparison.steps import made_by, read_by, weights
 from portable_nn.core.graph import format_shape, trimmed
 from portable_nn.core.tensors import Array
+from portable_nn.onnx.opsets.forms import changes_of, same
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import opset_in
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-from portable_nn.onnx.verification.differences import difference, gaps, largest_gap
+from portable_nn.onnx.verification.differences import difference, gaps, largest_gap, magnitude, precision
 from portable_nn.onnx.verification.rounding import STEP
 from portable_nn.operators.narrow import NARROW, rounded
 
@@ -26,15 +27,22 @@ SETTINGS: Final = 64
 """The most elements of a constant of whole numbers that is a setting, such as a shape, and no weight; zero points and
 whole numbers that have a scale are weights."""
 
-_PASSING: Final = frozenset({"Identity", "Dropout"})
-"""Operators whose first output is their first input."""
-
 _CLOSE: Final = 1e-6
 """The largest relative difference of numbers that are the same but for a factor that was rounded."""
 
 
+LONG: Final = 80
+"""The length from which on the value of an attribute is not shown."""
+
 BODY: Final = "with SHA-256 "
 """Before the digest of an attribute that is no number or text."""
+
+
+ROUNDED: Final = "rounded otherwise"
+"""The difference of constants that were folded in another way."""
+
+FOLDED: Final = 4.0
+"""The units in the last place that folding may move a constant by."""
 
 
 class WeightGap(NamedTuple):
@@ -69,7 +77,7 @@ class Structure:
         for node in side.nodes:
             made = self._made(node)
             for place, name in enumerate(node.output):
-                if node.op_type in _PASSING and place == 0:
+                if place == 0 and _passes(side, node):
                     self._hashes[name] = self.hash_of(node.input[0])
                 elif name and name not in side.constants:
                     self._hashes[name] = f"{made} {place}"
@@ -87,8 +95,8 @@ class Structure:
         if array is None:
             return f"absent {bool(name)}"
         if array.dtype.kind in "iub" and array.size <= SETTINGS and name not in self._numbers:
-            return f"{array.shape} {array.tolist()}"
-        return f"weight {array.ndim}"
+            return f"{array.dtype} {array.shape} {array.tolist()}"
+        return f"weight {array.dtype} {array.ndim}"
 
     def _made(self, node: NodeProto) -> str:
         read = [self.hash_of(name) for name in self.side.read_by[id(node)]] if _has_body(node) else None
@@ -98,10 +106,14 @@ class Structure:
 
 
 def attributes(side: Side, node: NodeProto) -> list[str]:
-    """The attributes of a node that are not at their default, in words."""
-    known = signature(node.op_type, opset_in(side.model)) if node.domain in ("", "ai.onnx") else None
+    """The attributes of a node that are not at their default, and since when it means what it does, in words."""
+    opset = opset_in(side.model) if node.domain in ("", "ai.onnx") else 0
+    known = signature(node.op_type, opset)
     defaults = known.defaults if known else {}
+    changes = [each.since for each in changes_of(node.op_type) if each.newer is not same and each.since <= opset]
     found = []
+    if changes:
+        found.append(f"its form since opset {changes[-1]}")
     for each in sorted(node.attribute, key=lambda each: each.name):
         if not is_attribute(each):
             digest = hashlib.sha256(each.SerializeToString(deterministic=True)).hexdigest()
@@ -172,6 +184,8 @@ def difference_of(one: Array, other: Array) -> str:
             return words
     if one.shape != other.shape:
         return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
+    if one.dtype.kind == "f" and largest_gap(one, other) <= FOLDED * precision(one) * magnitude(one):
+        return ROUNDED
     is_round = other.any() and np.isfinite(other).all()  # Zeros and single numbers are round in many types.
     name = _rounded_to(one, other) if is_round else None
     if name == "float16" or (name and one.size > 1):
@@ -192,7 +206,9 @@ def node_difference(one: Side, other: Side, a: str, b: str) -> str:
     differing = [*(f"{each} in {one.letter}" for each in ours if each not in theirs)]
     differing += [f"{each} in {other.letter}" for each in theirs if each not in ours]
     if differing:
-        return ", ".join(text for text in differing if BODY not in text)
+        # Of a table or a body, the name says enough.
+        short = (text if len(text) < LONG and BODY not in text else f"another {text.split()[0]}" for text in differing)
+        return ", ".join(dict.fromkeys(short))
     if len(second.input) < len(first.input):
         return f"without '{first.input[len(second.input)]}' in {other.letter}"
     pairs = zip(map(one.constants.get, first.input), map(other.constants.get, second.input), strict=False)
@@ -217,7 +233,7 @@ def _largest(pairs: Mapping[str, tuple[Array | None, Array | None]]) -> str:
 @np.errstate(all="ignore")
 def _of_elements(a: Array, b: Array) -> str:
     scale = float(a @ b / (a @ a)) if a.any() else 0.0
-    if scale not in (0.0, 1.0) and np.allclose(a * scale, b, rtol=_CLOSE, atol=0):
+    if scale and f"{scale:.6g}" != "1" and np.allclose(a * scale, b, rtol=_CLOSE, atol=0):
         return f"scaled by {scale:.6g}"
     if a.size > 1 and np.array_equal(np.sort(a), np.sort(b)):
         return "the same elements in another order"
@@ -270,11 +286,17 @@ def _readers(side: Side, name: str) -> list[NodeProto]:
 
 def _passed(side: Side, name: str) -> str:
     """The value that is handed on by nodes that do nothing."""
-    while name in side.maker and side.maker[name].op_type in _PASSING and side.maker[name].output[0] == name:
+    while name in side.maker and side.maker[name].output[0] == name and _passes(side, side.maker[name]):
         if name in side.constants:
             break
         name = side.maker[name].input[0]
     return name
+
+
+def _passes(side: Side, node: NodeProto) -> bool:
+    """True if the first output of a node is its first input."""
+    trains = len(node.input) > 2 and side.constants.get(node.input[2], True)
+    return node.op_type == "Identity" or (node.op_type == "Dropout" and not trains)
 
 
 def _has_body(node: NodeProto) -> bool:

@@ -33,13 +33,26 @@ def unseen(found: Given) -> Iterator[str]:
 
     Raises ``FormatError`` and ``UnsupportedError`` where a model does not run on larger numbers.
     """
+    shown = {name for known in found.theirs for name in found.one.outputs if found.one.output(name, known).size}
+    yield from (f"output '{name}' is empty on all inputs" for name in sorted({*found.one.outputs} - shown))
     if found.is_narrow or found.one.is_quantised:
         return
-    for name, how in chain(_other_constants(found), _stretched(found)):  # The first of them may be found alone.
+    # The first of them may be found alone.
+    for name, how in chain(_other_tables(found), _other_constants(found), _stretched(found)):
         yield (
             f"{found.other.label(name)} agrees on all inputs, but {how}; "
             "inputs that show it (INPUTS, inputs=) would decide"
         )
+
+
+def _other_tables(found: Given) -> Iterator[tuple[str, str]]:
+    """The nodes of classical models whose tables and trees, which are attributes, are others."""
+    for name, match in found.given.items():
+        node, theirs = found.other.maker[name], found.one.maker.get(match.value)
+        if theirs and node.domain == "ai.onnx.ml" and node.op_type == theirs.op_type:
+            how = node_difference(found.one, found.other, match.value, name)
+            if how:
+                yield name, f"has {how}"
 
 
 def _other_constants(found: Given) -> Iterator[tuple[str, str]]:

@@ -148,12 +148,6 @@ class Symbol:
 
     __gt__ = __ge__ = __lt__ = __le__ = __float__ = _undecided
 
-    def __eq__(self, other: object) -> bool:
-        """True for the same symbol; a number is refused, as a condition on values is."""
-        return self._undecided() if isinstance(other, int | float | np.number) else self is other
-
-    __hash__ = object.__hash__
-
 
 def _operator(function: np.ufunc) -> str:
     """The name that the operator of a function of numpy has, if there is one."""

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, helper, numpy_helper, parser
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic
 
 import portable_nn as pnn
@@ -981,6 +981,105 @@ def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
         found = pnn.diff(floats, made(kept, {"t": np.rint(other / step).astype(np.int8), "s": step}))
         assert found.verdict in ("parted", "undecided")
         assert "1 of 400 elements" in found.reason + "".join(each.why for each in found.partings)
+
+
+def written(text: str, opset: int = 17, **arrays: Any) -> ModelProto:
+    """A model in the text of the standard, of numbers ``x``, (2, 4, 8), and their product ``h`` with weights."""
+    head = f'<ir_version: 8, opset_import: ["" : {opset}, "ai.onnx.ml" : 4, "own" : 1]>'
+    body, _, functions = text.partition("|")
+    found = parser.parse_model(
+        f"{head} g (float[2,4,8] x) => (float[2,4,8] y) {{ h = MatMul(x, w) {body} }} {functions}"
+    )
+    arrays |= {"w": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)}
+    found.graph.initializer.extend(numpy_helper.from_array(np.asarray(each), name) for name, each in arrays.items())
+    return found
+
+
+FUNCTION = 'y = own.act(h) | <domain: "own", opset_import: ["" : 17]> act (a) => (c) {{ s = {}(a) c = Mul(s, a) }}'
+DROPOUT = "d = Dropout(h, share, trains) y = MatMul(d, w)"
+STEPS = "q = QuantizeLinear(h, scale, zero) d = DequantizeLinear(q, scale, zero) y = MatMul(d, w)"
+UNLIKE = {
+    "Softmax": (written("y = Softmax(h)", 11), written("y = Softmax(h)", 13), "y"),
+    "LogSoftmax": (written("y = LogSoftmax<axis=1>(h)", 12), written("y = LogSoftmax(h)", 13), "y"),
+    "Dropout": (*(written(DROPOUT, share=np.float32(0.3), trains=trains) for trains in (False, True)), "d"),
+    "function": (written(FUNCTION.format("Sigmoid")), written(FUNCTION.format("HardSigmoid")), ""),
+    "CastLike": (
+        *(
+            written("k = Mul(h, s) q = CastLike(k, c) y = Cast<to=1>(q)", s=np.float32(60), c=np.zeros(1, dtype))
+            for dtype in ("int8", "int32")
+        ),
+        "q",
+    ),
+    "zero point": (*(written(STEPS, scale=np.float32(0.1), zero=np.zeros((), each)) for each in ("i1", "u1")), None),
+}
+"""Models of which the nodes, as written, are the same; the node at which they part, where the inputs show it."""
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_is_written_alike_and_means_something_else_is_not_the_same(name: str) -> None:
+    a, b, at = UNLIKE[name]
+    x = np.random.default_rng(1).standard_normal((2, 4, 8)).astype(np.float32)
+    as_written = onnxruntime.SessionOptions()
+    as_written.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    sessions = (onnxruntime.InferenceSession(each.SerializeToString(), as_written) for each in (a, b))
+    outputs = [each.run(None, {"x": x})[0] for each in sessions]
+    assert not np.allclose(*outputs, atol=0.01)
+    found = pnn.diff(a, b)
+    assert found.verdict == ("undecided" if at is None else "parted")
+    assert at is None or any(
+        at in parting.nodes_b or (not at and "Sigmoid in B" in parting.why) for parting in found.partings
+    )
+
+
+def test_outputs_of_other_names_are_compared_in_order() -> None:
+    a, b = written("y = Relu(h)"), written("y = Relu(h)")
+    for each, operator in ((a, "Add"), (b, "Sub")):
+        each.graph.node.append(helper.make_node(operator, ["x", "h"], [operator.lower()]))
+        each.graph.output.add(name=operator.lower()).type.tensor_type.elem_type = 1
+    found = pnn.diff(a, b)
+    assert found.verdict == "parted"
+    assert found.partings[0].nodes_b == ("sub",)
+    b.graph.output[0].name, b.graph.node[1].output[0] = "z", "z"
+    del a.graph.output[1]
+    found = pnn.diff(a, b)
+    assert found.verdict == "same"
+    assert found.notes == ("outputs that one model has alone are left out: 'sub' of B",)
+
+
+def test_weights_that_were_rounded_otherwise_are_the_same() -> None:
+    a, b = written("y = Relu(h)"), written("y = Relu(h)")
+    put(b, "w", np.nextafter(array(a, "w"), np.float32(9)))
+    assert pnn.diff(a, b).verdict == "same"
+    assert "'w'" not in pnn.diff(a, b).reason
+    put(b, "w", array(a, "w") * np.float32(1.00001))
+    assert pnn.diff(a, b).verdict == "weights"
+
+
+def test_tables_that_no_input_looks_up_are_compared() -> None:
+    table = np.arange(3000, dtype=np.float32)
+    rows = [table, np.where((table > 1500) & (table < 1600), 0, table)]
+    models = []
+    for each in rows:
+        found = written("y = ai.onnx.ml.LabelEncoder<keys_ints=[0],values_floats=[0.0]>(x)")
+        del found.graph.node[0], found.graph.initializer[:], found.graph.node[-1].attribute[:]
+        found.graph.input[0].type.tensor_type.elem_type = 7
+        tensors = {"keys_tensor": np.arange(3000), "values_tensor": each, "default_tensor": np.zeros(1, np.float32)}
+        found.graph.node[-1].attribute.extend(
+            helper.make_attribute(key, numpy_helper.from_array(value)) for key, value in tensors.items()
+        )
+        models.append(found)
+    found = pnn.diff(*models)
+    assert found.verdict == "undecided"
+    assert "another values_tensor" in found.reason
+    assert pnn.diff(models[0], models[0]).same
+
+
+def test_an_output_that_is_always_empty_shows_nothing() -> None:
+    none = np.zeros(1, np.int64)
+    a, b = (written(f"n = {each}(x) y = Slice(n, none, none)", none=none) for each in ("Relu", "Elu"))
+    for each in (a, b):
+        each.graph.output[0].type.tensor_type.ClearField("shape")
+    assert not pnn.diff(a, b).same
 
 
 @pytest.mark.parametrize("module", ["LayerNorm(8)", "Softplus()", "Mish()", "RMSNorm(8)"])
