@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
-from onnx import inliner
 
 from portable_nn.comparison.alignment import Alignment
 from portable_nn.comparison.bodies import in_bodies
@@ -42,6 +41,7 @@ from portable_nn.core.numbers import Natural
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import some
 from portable_nn.network import Network
+from portable_nn.onnx.branches import without_functions
 from portable_nn.onnx.storage.external import external_tensors
 from portable_nn.onnx.storage.files import read_alone
 from portable_nn.onnx.verification.differences import Difference, Tolerance, difference, largest
@@ -186,7 +186,7 @@ def _compared(
 
 
 def _but_rounded(weights: Sequence[WeightGap]) -> str:
-    """The reason why constants that differ are the same all the same; empty where they are others."""
+    """The reason why models of one graph are the same, where all constants that differ are rounded otherwise."""
     if any(each.how != ROUNDED for each in weights):
         return ""
     names = some(each.name_b for each in weights)
@@ -311,8 +311,9 @@ def _subject(model: Any, options: Mapping[str, Any] = MappingProxyType({})) -> S
 
 def _inlined(subject: Subject) -> Subject:
     """A model without functions of its own: their nodes are compared."""
-    model = inliner.inline_local_functions(subject.model) if subject.model.functions else subject.model
-    return replace(subject, model=model)
+    if not subject.model.functions:
+        return subject
+    return replace(subject, model=without_functions(subject.model, subject.name))
 
 
 def _name(model: Any, otherwise: str = "") -> str:

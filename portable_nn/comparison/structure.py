@@ -19,7 +19,7 @@ from portable_nn.onnx.opsets.forms import changes_of, same
 from portable_nn.onnx.opsets.standard import signature
 from portable_nn.onnx.opsets.support import opset_in
 from portable_nn.onnx.storage.tensors import from_attribute, is_attribute
-from portable_nn.onnx.verification.differences import difference, gaps, largest_gap, magnitude, precision
+from portable_nn.onnx.verification.differences import difference, gaps, largest_gap, precision
 from portable_nn.onnx.verification.rounding import STEP
 from portable_nn.operators.narrow import NARROW, rounded
 
@@ -30,19 +30,17 @@ whole numbers that have a scale are weights."""
 _CLOSE: Final = 1e-6
 """The largest relative difference of numbers that are the same but for a factor that was rounded."""
 
+FOLDED: Final = 4.0
+"""The units in the last place that folding may move a constant by."""
+
+ROUNDED: Final = "rounded otherwise"
+"""The difference of constants of which each element is moved by folding alone."""
 
 LONG: Final = 80
 """The length from which on the value of an attribute is not shown."""
 
 BODY: Final = "with SHA-256 "
 """Before the digest of an attribute that is no number or text."""
-
-
-ROUNDED: Final = "rounded otherwise"
-"""The difference of constants that were folded in another way."""
-
-FOLDED: Final = 4.0
-"""The units in the last place that folding may move a constant by."""
 
 
 class WeightGap(NamedTuple):
@@ -177,6 +175,7 @@ def _inputs(side: Side, value: str) -> Sequence[str]:
     return side.reads(value) if _has_body(node) else trimmed(node.input)
 
 
+@np.errstate(over="ignore")
 def difference_of(one: Array, other: Array) -> str:
     """The difference between two arrays in words."""
     for axes, words in _turns(one.ndim):
@@ -184,13 +183,14 @@ def difference_of(one: Array, other: Array) -> str:
             return words
     if one.shape != other.shape:
         return f"has the shape {format_shape(other.shape)}, not {format_shape(one.shape)}"
-    if one.dtype.kind == "f" and largest_gap(one, other) <= FOLDED * precision(one) * magnitude(one):
+    folded = FOLDED * precision(one)
+    if folded and np.isclose(one, other, rtol=folded, atol=0, equal_nan=True).all():
         return ROUNDED
     is_round = other.any() and np.isfinite(other).all()  # Zeros and single numbers are round in many types.
     name = _rounded_to(one, other) if is_round else None
     if name == "float16" or (name and one.size > 1):
         return f"rounded to {name}"
-    if one.size == 1 and (one.dtype.kind in "iu" or not np.isfinite(other).all()):
+    if one.size == 1 and (one.dtype.kind in "iub" or not np.isfinite(other).all()):
         return f"is {other.item()}, not {one.item()}"
     return _of_elements(one.ravel().astype(np.float64), other.ravel().astype(np.float64))
 

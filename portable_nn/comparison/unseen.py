@@ -27,32 +27,32 @@ STRETCH: Final = 32
 OFF: Final = 0.01
 """The share of all magnitudes by which nodes that do the same may then differ."""
 
+_DECIDING: Final = "inputs that show it (INPUTS, inputs=) would decide"
+
 
 def unseen(found: Given) -> Iterator[str]:
-    """The nodes that agree on all inputs, but not beyond; none where one of the models rounds more than floats do.
+    """The outputs that are empty, and the nodes that agree on all inputs, but not beyond.
+
+    Nodes are not looked at where one of the models rounds more than floats do.
 
     Raises ``FormatError`` and ``UnsupportedError`` where a model does not run on larger numbers.
     """
     shown = {name for known in found.theirs for name in found.one.outputs if found.one.output(name, known).size}
-    yield from (f"output '{name}' is empty on all inputs" for name in sorted({*found.one.outputs} - shown))
+    yield from (f"output '{name}' is empty on all inputs; {_DECIDING}" for name in sorted({*found.one.outputs} - shown))
     if found.is_narrow or found.one.is_quantised:
         return
     # The first of them may be found alone.
     for name, how in chain(_other_tables(found), _other_constants(found), _stretched(found)):
-        yield (
-            f"{found.other.label(name)} agrees on all inputs, but {how}; "
-            "inputs that show it (INPUTS, inputs=) would decide"
-        )
+        yield f"{found.other.label(name)} agrees on all inputs, but {how}; {_DECIDING}"
 
 
 def _other_tables(found: Given) -> Iterator[tuple[str, str]]:
     """The nodes of classical models whose tables and trees, which are attributes, are others."""
     for name, match in found.given.items():
         node, theirs = found.other.maker[name], found.one.maker.get(match.value)
-        if theirs and node.domain == "ai.onnx.ml" and node.op_type == theirs.op_type:
-            how = node_difference(found.one, found.other, match.value, name)
-            if how:
-                yield name, f"has {how}"
+        is_one = theirs and node.domain == "ai.onnx.ml" and node.op_type == theirs.op_type
+        if is_one and (how := node_difference(found.one, found.other, match.value, name)):
+            yield name, f"its attributes differ: {how}"
 
 
 def _other_constants(found: Given) -> Iterator[tuple[str, str]]:

@@ -186,12 +186,8 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
     model, block = unblocked(model, where)
     notes = [f"channels in blocks of {block}, for one kind of processor, read as plain ones"] * (block > 0)
     if model.functions:
-        check_functions(model, where)
         called = sorted({function.name for function in model.functions})
-        try:
-            model = inliner.inline_local_functions(model)
-        except _FAILURES as error:
-            raise FormatError(where, f"its functions cannot be inlined {said(error)}") from error
+        model = without_functions(model, where)
         notes.append(f"functions of the model that were inlined: {', '.join(called)}")
     model, defined = _expanded(model)
     if defined:
@@ -211,6 +207,18 @@ def inlined(model: ModelProto, where: str, answer: Answer) -> tuple[ModelProto, 
         kept = [node for node in model.graph.node if not _is(node, "Optional") or node.output[0] in read]
         set_nodes(model.graph, kept)
     return model, notes
+
+
+def without_functions(model: ModelProto, where: str) -> ModelProto:
+    """``model`` with the nodes of its own functions where these are called.
+
+    Raises ``FormatError`` where they do not fit each other, or make far more nodes of it than it stores.
+    """
+    check_functions(model, where)
+    try:
+        return inliner.inline_local_functions(model)
+    except _FAILURES as error:
+        raise FormatError(where, f"its functions cannot be inlined {said(error)}") from error
 
 
 def _expanded(model: ModelProto) -> tuple[ModelProto, list[str]]:

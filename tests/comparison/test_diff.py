@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, helper, numpy_helper, parser
+from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic
 
 import portable_nn as pnn
@@ -987,7 +987,7 @@ def written(text: str, opset: int = 17, **arrays: Any) -> ModelProto:
     """A model in the text of the standard, of numbers ``x``, (2, 4, 8), and their product ``h`` with weights."""
     head = f'<ir_version: 8, opset_import: ["" : {opset}, "ai.onnx.ml" : 4, "own" : 1]>'
     body, _, functions = text.partition("|")
-    found = parser.parse_model(
+    found = onnx.parser.parse_model(
         f"{head} g (float[2,4,8] x) => (float[2,4,8] y) {{ h = MatMul(x, w) {body} }} {functions}"
     )
     arrays |= {"w": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)}
@@ -1050,9 +1050,30 @@ def test_weights_that_were_rounded_otherwise_are_the_same() -> None:
     a, b = written("y = Relu(h)"), written("y = Relu(h)")
     put(b, "w", np.nextafter(array(a, "w"), np.float32(9)))
     assert pnn.diff(a, b).verdict == "same"
-    assert "'w'" not in pnn.diff(a, b).reason
+    assert "rounding of w" in pnn.diff(a, b).reason
     put(b, "w", array(a, "w") * np.float32(1.00001))
     assert pnn.diff(a, b).verdict == "weights"
+    for large in (1e6, np.finfo(np.float32).min, -np.inf):  # Beside it, others are not small enough to be roundings.
+        beside = array(a, "w")
+        beside[0, 0] = large
+        other = beside.copy()
+        other[1] += np.float32(0.01)
+        for model, weights in ((a, beside), (b, other)):
+            put(model, "w", weights)
+        assert pnn.diff(a, b).verdict == "weights"
+    for large in (np.inf, np.nan, np.finfo(np.float32).max):
+        other = beside.copy()
+        other[0, 0] = large
+        put(b, "w", other)
+        assert pnn.diff(a, b).verdict == "weights"
+
+
+def test_a_mask_that_is_missing_is_named() -> None:
+    """The mask of a causal attention is infinite, which no rounding makes of a number."""
+    text = "t = Transpose<perm = [0, 2, 1]>(x) s = MatMul(h, t) m = %s p = Softmax(m) y = MatMul(p, x)"
+    masked = written(text % "Add(s, mask)", mask=np.triu(np.full((4, 4), -np.inf, np.float32), 1))
+    [parting] = pnn.diff(masked, written(text % "Identity(s)")).partings
+    assert (parting.nodes_b, parting.shown) == (("m",), "beyond rounding")
 
 
 def test_tables_that_no_input_looks_up_are_compared() -> None:
