@@ -67,6 +67,7 @@ class Run:
             try:
                 os.dup2(os.open(self.errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
                 sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # A job in the background ignores it.
                 before()
                 code = main(["predict", *arguments])
             except KeyboardInterrupt:
