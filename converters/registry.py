@@ -177,7 +177,10 @@ def from_object(value: object, **options: Any) -> Network:
     found = converter_of(value)
     if found is None or found.from_object is None:
         titles = either(each.title for each in converters().values() if each.from_object)
-        raise UsageError(f"expected an object of {titles}, not a {type(value).__module__}.{type(value).__qualname__}")
+        raise UsageError(
+            f"expected an object of {titles}, not a {type(value).__module__}.{type(value).__qualname__}; "
+            "from_arrays takes the weights and biases of a class of your own"
+        )
     try:
         signature(found.from_object).bind(value, **options)
     except TypeError as error:

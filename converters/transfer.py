@@ -16,6 +16,7 @@ from portable_nn.converters.conversion import KEPT, Imported, Side, compare_side
 from portable_nn.converters.mapping import parsed, read_map, write_map
 from portable_nn.converters.pairing import Pair, Sides, ways
 from portable_nn.converters.slots import Slot, slots_of, unpacked
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.errors import UsageError, VerificationError, listed
 from portable_nn.core.graph import Shape, format_shape
 from portable_nn.core.memory import aligned_array
@@ -33,6 +34,7 @@ TRIES: Final = 100
 """The most ways that are tried."""
 
 
+@check_kinds
 def import_weights(
     model: Network,
     *,
@@ -75,7 +77,8 @@ def import_weights(
                 ours, run = remade(sized, made.parameters.arrays), _side(made, model)
                 proof = compare_sides(ours, run, "the other model", tolerance=Tolerance(atol, rtol), seed=seed)
         except VerificationError as error:
-            faults = faults or [str(error), *(f"{each}: --rename decides" for each in doubts)]
+            doubts = [f"{each}: --rename decides" for each in doubts]
+            faults = faults or [str(error), *doubts, *_left_over(model, _mapping(pairs, into, model))]
             continue
         if map is not None:
             write_map(map, _mapping(pairs, into, model))
@@ -129,6 +132,11 @@ def _mapping(pairs: Sequence[Pair], into: Network, model: Network) -> dict[str, 
             turned = _turned(ours, theirs, into.parameters[names[0]].shape, model.parameters[name].shape)
             found[name] |= dict.fromkeys(target(each, turned) for each in names)
     return {name: ", ".join(here) for name, here in found.items() if here}
+
+
+def _left_over(model: Network, taken: Mapping[str, str]) -> list[str]:
+    """A text on each tensor of a model that has no name here."""
+    return [f"nothing here takes '{name}' of the other model" for name in model.parameters if name not in taken]
 
 
 def _turned(ours: Slot, theirs: Slot, here: tuple[int, ...], there: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from portable_nn.converters.torch.execution import executed, tensor
 from portable_nn.converters.torch.proof import Theirs, compare_training, compare_with_module
 from portable_nn.converters.torch.source import source_of
 from portable_nn.converters.training import plain
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import all_or_none, write_whole
 from portable_nn.core.errors import UsageError
 from portable_nn.core.packages import need
@@ -24,6 +25,7 @@ from portable_nn.operators import NamedArrays
 __all__ = ["to_torch", "write_torch"]
 
 
+@check_kinds
 def to_torch(
     network: Network,
     *,
@@ -104,6 +106,7 @@ def prove(
     return proof, (compare_training(network, theirs, partial(_in_float64, network), seed),)
 
 
+@check_kinds
 def write_torch(
     network: Network,
     path: str | Path,

@@ -18,6 +18,7 @@ from portable_nn.converters.torch.execution import executed
 from portable_nn.converters.torch.facts import tied_in
 from portable_nn.converters.torch.module import prove
 from portable_nn.converters.torch.source import source_of
+from portable_nn.core.arguments import check_kinds
 from portable_nn.core.atomic import write_whole
 from portable_nn.core.errors import FormatError, ShapeError, UsageError, listed
 from portable_nn.core.graph import Parameter
@@ -84,6 +85,7 @@ def _count(view: View, names: Sequence[str]) -> int:
     return sum(prefix + each.name in there for each in view.needed)
 
 
+@check_kinds
 def load_state(
     network: Network,
     state: str | Path | Mapping[str, Any],
@@ -248,6 +250,7 @@ def _array(value: Any) -> Array:
     return np.array((tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy())
 
 
+@check_kinds
 def import_state(
     path: str | Path,
     *,
@@ -290,6 +293,7 @@ def import_state(
     return Imported(made, proof, (*notes, KEPT))
 
 
+@check_kinds
 def write_state(network: Network, path: str | Path) -> None:
     """Write the state dict of the module that a network is in PyTorch, with PyTorch's names, layouts and gate orders.
 

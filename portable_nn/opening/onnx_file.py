@@ -22,6 +22,7 @@ from portable_nn.core.errors import FormatError, PortableNNError, UsageError
 from portable_nn.core.files import open_regular
 from portable_nn.core.graph import Value
 from portable_nn.core.names import Engine, provider_of
+from portable_nn.core.text import some
 from portable_nn.engines.batching import Run
 from portable_nn.engines.ranges import Range, preparing, ranges
 from portable_nn.format.hashes import DIGEST as SHA256
@@ -62,9 +63,15 @@ class OnnxFile(WritableFile):
     def model(self) -> ModelProto:
         """The parsed model, whose large tensors are left in their files; of columns that are inputs, the row."""
         from portable_nn.onnx.columns import as_row
+
+        return as_row(self._light)
+
+    @cached_property
+    def _light(self) -> ModelProto:
+        """The same as it is in the file."""
         from portable_nn.onnx.storage.files import parsed, read_light
 
-        return as_row(read_light(self.path) if self.digest is None else parsed(self._expected, self.path))
+        return read_light(self.path) if self.digest is None else parsed(self._expected, self.path)
 
     def whole(self) -> ModelProto:
         """The parsed model, with all of its tensors."""
@@ -136,7 +143,9 @@ class OnnxFile(WritableFile):
     def inspection(self) -> Inspection:
         from portable_nn.inspection.onnx import inspect_onnx
 
-        return inspect_onnx(self.model, str(self.path))
+        found, columns = inspect_onnx(self.model, str(self.path)), [value.name for value in self._light.graph.input]
+        note = [f"in the file each column is an input of its own: {some(columns)}"] * (self.model is not self._light)
+        return replace(found, notes=(*found.notes, *note))
 
     def runnable(self, name: str, engine: Engine) -> Runnable:
         if engine == "numpy":

@@ -141,8 +141,9 @@ def train_pictures(
         labels: the names of the classes of arrays.
         preprocess: ``none`` takes the numbers of arrays as they are. Otherwise they are pixels, 0 to 255; ``digits``,
             for pictures of 28x28, is as ``train_classifier`` takes it. Of a folder, ``digits`` brings the drawing in
-            each picture, dark or light, to the size and the middle that MNIST's have; it is the default for pictures of
-            28x28 in the classes 0 to 9. With ``none`` pictures are only scaled.
+            each picture, dark or light, to the size and the middle that MNIST's have; it is the default in the
+            classes 0 to 9, for 784 inputs and where pictures in grey have their size found. With ``none`` pictures are
+            only scaled.
         validation: the share of the pictures, drawn at random within each class of a folder, that is held out; 0 for
             none.
 
@@ -303,8 +304,8 @@ def _of_folder(
 ) -> _Source:
     files = divided(_pictures(folder), validation, seed)
     names = classes_of(files)
-    shape = _shape_in(PIXELS if size is None and preprocess == "digits" else size, files[0])
     are_digits = tuple(names) == tuple(DIGITS) and preprocess is None
+    shape = _shape_in(PIXELS if size is None and preprocess == "digits" else size, files[0], are_digits=are_digits)
     asked: Prepare = "digits" if are_digits and math.prod(shape) == PIXELS else preprocess or "none"
     steps = digit_steps(np.empty((1, *shape)), len(names), asked) or _steps_for(shape)
     made = DIGIT if steps == SHEET else steps  # Who made a folder has cut out each digit.
@@ -338,10 +339,12 @@ def _steps_for(shape: tuple[int, ...]) -> Preprocessing:
     return (ColourStep(), ResizeStep(shape[0], shape[1])) if shape[2] == COLOURS else ()
 
 
-def _shape_in(size: int | None, pictures: Sequence[Labelled]) -> tuple[int, ...]:
-    """The shape of a square of so many numbers; ``None`` has it found by a look at pictures."""
+def _shape_in(size: int | None, pictures: Sequence[Labelled], *, are_digits: bool) -> tuple[int, ...]:
+    """The shape of a square of so many numbers; ``None`` has it found in pictures: digits in grey are 28x28."""
     if size is None:
         side, in_colour = look(pictures)
+        if are_digits and not in_colour:
+            side = math.isqrt(PIXELS)
     else:
         in_colour = math.isqrt(size) ** 2 != size
         side = math.isqrt(size // COLOURS if in_colour else size)

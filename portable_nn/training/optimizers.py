@@ -285,12 +285,9 @@ OPTIMIZERS: Mapping[str, type[Optimizer]] = {name: globals()[kind] for name, kin
 
 def find_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
     """An optimizer: itself, that of a name, or by default ``OPTIMIZER``. Raises ``UsageError`` for anything else."""
-    if optimizer is None:
-        optimizer = OPTIMIZER
-    if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {optimizer!r}")
-        return OPTIMIZERS[optimizer]()  # type: ignore[call-arg]
-    if not isinstance(optimizer, Optimizer):
-        raise UsageError(f"optimizer must be an optimizer such as Adam(0.001), or its name, not {optimizer!r}")
-    return optimizer
+    found = OPTIMIZER if optimizer is None else optimizer
+    if isinstance(found, str) and found in OPTIMIZERS:
+        return OPTIMIZERS[found]()  # type: ignore[call-arg]
+    if not isinstance(found, Optimizer):
+        raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, or such as Adam(0.001), not {optimizer!r}")
+    return found

@@ -261,6 +261,15 @@ def test_coverage_and_advice(run, arguments, line):
     assert line in found.out.splitlines()
 
 
+@pytest.mark.parametrize("size", ["28x28x3", "224x196x1", "28x28x8", "3x28x28"])
+def test_channels_that_are_taken_for_an_axis_are_named(run, size):
+    said = run("size", "pool", "--in", size, "--kernel", "1").err
+    meant = size.rpartition("x")[0] if size.endswith(("x3", "x1")) else None
+    assert said == (
+        f"--in {size} has three spatial axes; of a picture, leave the channels out: --in {meant}\n" if meant else ""
+    )
+
+
 def test_backwards_keeps_what_is_given(run):
     found = run("size", "pool", "--in", "112", "--to", "56", "--kernel", "3", "--format", "json").json
     assert {tuple(one["options"]["kernel"]) for one in found["solutions"]} == {(3, 3)}

@@ -61,6 +61,10 @@ def test_inputs_are_the_columns_in_their_order(tmp_path: Path) -> None:
         "tensor(string)" if each.categories else "tensor(float)" for each in HOUSES
     ]
     assert all(each.shape == ["batch", 1] for each in found)
+    note = "in the file each column is an input of its own: district, area, heating, rooms, state"
+    assert pnn.inspect(tmp_path / "t.onnx").notes == (note,)
+    export_onnx(network_of(HOUSES), tmp_path / "row.onnx", columns=False)
+    assert pnn.inspect(tmp_path / "row.onnx").notes == ()
 
 
 @pytest.mark.parametrize(

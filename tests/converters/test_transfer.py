@@ -674,6 +674,17 @@ def test_what_has_no_counterpart_is_asked_for_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "map.json").exists()
     with pytest.raises(UsageError, match="there is no tensor 'x' to rename"):
         import_weights(theirs, into=ours, rename={"x": "0.weight"})
+    for left, into in (("theirs.h5", ours), (theirs, "ours.h5"), (torch_mlp(), ours)):
+        with pytest.raises(UsageError, match="must be of the type Network, not "):
+            import_weights(left, into=into)  # type: ignore[arg-type]
+
+
+def test_what_is_left_over_is_named_where_both_do_not_agree() -> None:
+    """Pixels that one network divides by 255, and the other takes as they are."""
+    layers = (pnn.Dense(3, name="first"), pnn.Tanh(), pnn.Dense(2, name="second"))
+    theirs = pnn.Sequential(pnn.Input(8), pnn.Rescaling(1 / 255, name="pixels"), *layers, seed=0)
+    with pytest.raises(VerificationError, match=r"nothing here takes 'pixels\.scale' of the other model"):
+        import_weights(theirs, into=pnn.Sequential(pnn.Input(8), *layers, seed=1))
 
 
 def test_sizes_are_open_in_one_and_fixed_in_the_other() -> None:

@@ -83,7 +83,13 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 @pytest.mark.parametrize(
     ("layers", "names", "preprocess"),
-    [("784-16-10", "0123456789", None), ("784-cnn-10", "0123456789", "digits"), ("auto-16-auto", WORDS, "digits")],
+    [
+        ("784-16-10", "0123456789", None),
+        ("784-cnn-10", "0123456789", "digits"),
+        ("cnn", "0123456789", None),
+        ("auto-16-auto", "0123456789", None),
+        ("auto-16-auto", WORDS, "digits"),
+    ],
 )
 def test_a_folder_of_digits_gives_a_network_that_reads_photographs(
     tmp_path: Path, layers: str, names: str | list[str], preprocess: Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
@@ -55,6 +55,7 @@ def answer(
         raise UsageError(f"--top must be at least 1, not {wanted.most}")
     given = _per_axis({**vars(windows), "to": wanted.to}, wanted.axes)
     inputs, outputs = given.pop("size"), given.pop("to", None)
+    printer.notes(_channels_in(inputs))
     layer, groups = channels.layer() if channels else ((1, 1), 1)
     others |= {"groups": groups} if channels else {}
     word = given.get("padding")
@@ -81,6 +82,13 @@ def answer(
     )
     text += written(pictures)
     printer.result(text, {"kind": kind, "input": inputs, **data, "pictures": [str(path) for _, path in pictures]})
+
+
+def _channels_in(inputs: Sequence[int]) -> Iterator[str]:
+    """A note where a size seems to have the channels of a picture."""
+    if len(inputs) == MOST_AXES and inputs[2] in (1, 3, 4) and min(inputs[:2]) > 4:
+        axes = f"--in {size_text(inputs)} has three spatial axes"
+        yield f"{axes}; of a picture, leave the channels out: --in {size_text(inputs[:2])}"
 
 
 def drawing() -> ModuleType:

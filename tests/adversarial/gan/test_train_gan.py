@@ -271,7 +271,10 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"every": True}, "every must be a whole number from 1, not True"),
     ({"eigenvalues": 0}, "eigenvalues must be a whole number from 1 or None, not 0"),
     ({"average": 1.0}, "average must be a number from 0 to less than 1, not 1"),
-    ({"optimizers": "tiger"}, "optimizer must be one of sgd, rmsprop, adam, adamw, amsgrad, lion, not 'tiger'"),
+    (
+        {"optimizers": "tiger"},
+        "optimizer must be one of sgd, rmsprop, adam, adamw, amsgrad, lion, or such as Adam(0.001), not 'tiger'",
+    ),
     ({"optimizers": (pnn.SGD(), pnn.SGD(), pnn.SGD())}, "optimizers must be two, the generator's and the "
      "discriminator's, or one, not 3"),
     ({"method": "optimistic_adam", "optimizers": (pnn.Adam(), pnn.SGD())}, "method 'optimistic_adam' needs Adam for "
