@@ -216,7 +216,7 @@ class Alignment(Given):
         met, name, found = self._pair(lost, wanted, end)
         if found is None and their_ends:
             name, found = ends[0], self._fitting(ends[0], their_ends[0])
-        if found is None or not (met or certain):
+        if found is None or not (certain or 4 * met > len(lost) - 1 - lost.index(name)):  # By chance, some are met.
             return False
         for each in lost[lost.index(name) :]:
             self.given.pop(each, None)
@@ -229,13 +229,19 @@ class Alignment(Given):
         ):  # Bounds of a long way explain anything.
             gap = self.gaps[name] = gap._replace(guaranteed=math.inf, likely=math.inf)
         if gap.exceeds or gap.is_open:
-            at, limits = self._parting(name, found, gap), range_of(self.other, name)
-            if limits and not self._gap(name, found, limits).exceeds:
+            at, limits = self._parting(name, found, gap), self._cut(name, found)
+            if limits:
                 self.saturated.add(name)
                 at = at._replace(why=self._saturates(name, found, limits))
             self.partings.append(at)
         self._compute()
         return True
+
+    def _cut(self, name: str, match: Match) -> tuple[float, float] | None:
+        """The least and the largest number of a value's steps, where they explain what rounding does not."""
+        limits = range_of(self.other, name)
+        is_far = limits and self._gap(name, match).exceeds and not self._gap(name, match, limits).exceeds
+        return limits if is_far else None
 
     def _refuse_early(self, name: str, match: Match) -> None:
         """Take back what was taken for the same value of the first model before ``name``: a product before its bias."""
@@ -317,6 +323,8 @@ class Alignment(Given):
             wanted: those of the first that may be in their place, and what they are computed from.
             end: what the last one should be, if that is known: otherwise it may be part of the pair as well.
         """
+        if end and self._cut(lost[-1], end):
+            return 0, lost[-1], end
         rest = {name: match for name, match in self._all().items() if name not in lost}
         best: tuple[int, str, Match | None] = (0, lost[-1], end)
         tried = 0

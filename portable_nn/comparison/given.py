@@ -113,18 +113,16 @@ class Given:
     def idle(self, rng: np.random.Generator) -> dict[str, tuple[Match, list[Array]]]:
         """Arrays that are drawn for values which hardly vary on the inputs, so that what reads them is seen at work."""
         found, idle = dict[str, tuple[Match, list[Array]]](), set[str]()
+        fixed = _fixed(self.one), _fixed(self.other)
         for name in self.other.dependent:
             arrays, match = [known[name] for known in self.ours], self.given.get(name)
+            if name in fixed[1] or (match and match.value in fixed[0]):
+                continue
             if arrays[0].dtype.kind == "f" and arrays[-1].ndim > 1 and _varying(arrays) < IDLE:
                 idle.add(name)
                 if match and not match.axes and idle.isdisjoint(self.other.reads(name)):
-                    found[name] = (
-                        match,
-                        [
-                            np.abs(rng.standard_normal(known[match.value].shape)).astype(known[match.value].dtype)
-                            for known in self.theirs
-                        ],
-                    )
+                    theirs = [known[match.value] for known in self.theirs]
+                    found[name] = match, [np.abs(rng.standard_normal(a.shape)).astype(a.dtype) for a in theirs]
         return found
 
     def is_stepped_twice(self, at: Parting) -> bool:
@@ -321,6 +319,16 @@ class Given:
 def _least(known: Mapping[str, Array]) -> int:
     """The bytes of a number of the narrowest floats."""
     return min((array.dtype.itemsize for array in known.values() if array.dtype.kind == "f"), default=0)
+
+
+def _fixed(side: Side) -> set[str]:
+    """The values that are the same for all inputs, as a product by 0 is: they are meant to be so."""
+    found, zeros = {"", *side.constants}, {name for name, array in side.constants.items() if not array.any()}
+    for name in side.dependent:
+        node = side.maker[name]
+        if found.issuperset(node.input) or (node.op_type == "Mul" and not zeros.isdisjoint(node.input)):
+            found.add(name)
+    return found
 
 
 def _varying(arrays: Sequence[Array]) -> float:

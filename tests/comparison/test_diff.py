@@ -1246,3 +1246,50 @@ def test_a_file_whose_arrays_are_no_inputs_is_named_first(tmp_path: Path) -> Non
     ) as caught:
         pnn.diff(*_two(), inputs=tmp_path / "data.npz")
     assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_products_by_zero_are_no_idle_values() -> None:
+    """Both one-hot encodings rely on a column of zeros, x * 0, each in another way: it must not be varied."""
+    sklearn, to_onnx = pytest.importorskip("sklearn"), pytest.importorskip("skl2onnx").to_onnx
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import KBinsDiscretizer
+
+    x = np.random.default_rng(0).standard_normal((200, 6)).astype(np.float32)
+    options = {"quantile_method": "averaged_inverted_cdf"} if sklearn.__version__ >= "1.7" else {}
+    bins = KBinsDiscretizer(4, encode="onehot-dense", **options)
+    fitted = make_pipeline(bins, Ridge()).fit(x, np.abs(x @ np.arange(6)))
+    assert pnn.diff(fitted, to_onnx(fitted, x[:1])).verdict == "same"
+    other = make_pipeline(bins, Ridge()).fit(x, np.abs(x @ np.arange(1, 7)))
+    assert pnn.diff(other, to_onnx(fitted, x[:1])).verdict != "same"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore:Iterating over a tensor")
+def test_windows_of_tokens_in_integers_are_accused_of_nothing(tmp_path: Path, seed: int) -> None:
+    """Attention in windows, as Swin has it: onnxruntime moves the Transpose behind the Split, and quantises both."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxruntime.quantization")
+
+    class Windows(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.qkv, self.out = torch.nn.LayerNorm(8), torch.nn.Linear(8, 24), torch.nn.Linear(8, 8)
+
+        def forward(self, x: Any) -> Any:
+            y = x.view(1, 2, 4, 2, 4, 8).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, 8)
+            q, k, v = self.qkv(self.norm(y)).reshape(-1, 16, 3, 2, 4).permute(2, 0, 3, 1, 4)
+            y = (((q @ k.transpose(-2, -1)) * 0.5).softmax(-1) @ v).transpose(1, 2).reshape(-1, 16, 8)
+            return x + self.out(y).view(1, 2, 2, 4, 4, 8).permute(0, 1, 3, 2, 4, 5).reshape(1, 8, 8, 8)
+
+    torch.manual_seed(seed)
+    paths = [str(tmp_path / f"{name}.onnx") for name in ("floats", "folded", "whole")]
+    net, x = Windows().eval(), torch.zeros(1, 8, 8, 8)
+    torch.onnx.export(net, (x,), paths[0], dynamo=False, opset_version=17, input_names=["input"])
+    onnxruntime.quantization.quant_pre_process(paths[0], paths[1], skip_symbolic_shape=True)
+    kind = onnxruntime.quantization.QuantFormat.QOperator
+    few = Drawn()  # Others go beyond the steps that are set by these.
+    few.left = [{"input": np.random.default_rng(k).standard_normal((1, 8, 8, 8)).astype(np.float32)} for k in range(6)]
+    onnxruntime.quantization.quantize_static(paths[1], paths[2], few, quant_format=kind)
+    assert pnn.diff(paths[0], paths[2]).verdict in {"same", "undecided"}
