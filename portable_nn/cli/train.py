@@ -91,10 +91,9 @@ def command(
 
     A folder of pictures has a subfolder for each class, named after it. 784-200-3 scales the pictures to 28x28 in grey,
     3072 to 32x32 in colour, and auto-200-auto finds a size. cnn is a convolutional network for a folder or arrays of
-    pictures, which are varied each time; 784-cnn-10 sets their size. In folders 0 to 9, pictures for 784
-    inputs, or in grey where no size is given, are digits: each is cropped and centred, and predict finds digits in
-    photographs. With a folder, --plot draws the worst of the held-out pictures (those of --test, if given) instead of
-    the curves.
+    pictures, which are varied each time; 784-cnn-10 sets their size. In folders 0 to 9, pictures for 784 inputs,
+    or in grey where no size is given, are digits: each is cropped and centred, and predict finds digits in photographs.
+    With a folder, --plot draws the worst of the held-out pictures (those of --test, if given) instead of the curves.
 
     Ctrl-C stops the training and saves the network with the weights of the best epoch so far (cnn, or no validation:
     the last). With --checkpoint, an interrupted command goes on with --resume, and ends with the same bytes as without
