@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
 from onnx import GraphProto, NodeProto
 
 from portable_nn.comparison.alignment import Alignment
+from portable_nn.comparison.given import Given
 from portable_nn.comparison.report import Parting
 from portable_nn.comparison.side import Side
 from portable_nn.core.errors import PortableNNError
@@ -79,6 +81,22 @@ def in_bodies(found: Alignment, at: Parting) -> Parting:
         value_b=at.value_b,
         why=f"{why}: {inner.why}" if inner.why else why,
     )
+
+
+def untaken(found: Given) -> Iterator[tuple[str, str]]:
+    """Values of an If with a branch that no input takes and that differs between the models, and the difference."""
+    for name, match in found.given.items():
+        node, theirs = found.other.maker[name], found.one.maker.get(match.value)
+        if theirs is None or node.op_type != "If" or theirs.op_type != "If":
+            continue
+        one, other = _Use(found.one, theirs, found.theirs[0]), _Use(found.other, node, found.seen[0])
+        taken = set[str]()
+        with suppress(LookupError):  # The condition may follow from shapes: then both branches are compared.
+            taken = {_taken(one._replace(known=known)) for known in found.theirs}
+        for branch in sorted({"then_branch", "else_branch"} - taken):
+            with suppress(PortableNNError, LookupError, ValueError):  # The branch does not run alone.
+                if inner := _parted(branch, one, other):
+                    yield name, f"its {branch}, which none takes, differs: {inner.nodes_a[-1]} and {inner.nodes_b[-1]}"
 
 
 def _taken(use: _Use) -> str:

@@ -14,10 +14,10 @@ from portable_nn.comparison.constants import own_errors
 from portable_nn.comparison.matching import LOOSE, STEPPED, Index, Match
 from portable_nn.comparison.report import Pair, Parting
 from portable_nn.comparison.side import Side, Values
-from portable_nn.comparison.steps import Weight, base_of, ends_of, mismatches, read_by, weights
+from portable_nn.comparison.steps import Weight, base_of, ends_of, mismatches, read_by, steps_at, weights
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import gaps, largest_gap, magnitude, precision
-from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS, is_quantised
+from portable_nn.onnx.verification.rounding import STEP, SUSPICIOUS
 from portable_nn.runtimes.subject import Feeds
 
 _LISTED: Final = "Conv ConvTranspose Gemm MatMul Add Relu"
@@ -126,11 +126,10 @@ class Given:
         return found
 
     def is_stepped_twice(self, at: Parting) -> bool:
-        """True if both models are quantised, and one at the place where they part: their steps may be others."""
+        """True if both models are quantised, and the nodes where they part have other steps."""
         if not (self.one.is_quantised and self.other.is_quantised):
             return False
-        made = [self.one.named[name] for name in at.nodes_a] + [self.other.named[name] for name in at.nodes_b]
-        return any(is_quantised(node.op_type) for node in made)
+        return steps_at(self.one, at.nodes_a) != steps_at(self.other, at.nodes_b)
 
     def worst_round(self, at: Parting) -> int:
         """The place of the inputs on which the models part furthest."""

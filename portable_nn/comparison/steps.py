@@ -14,6 +14,7 @@ from onnx import NodeProto
 
 from portable_nn.comparison.side import PUT, Side
 from portable_nn.core.tensors import Array
+from portable_nn.onnx.verification.rounding import is_quantised
 from portable_nn.operators import find
 from portable_nn.runtimes.subject import Subject
 
@@ -121,6 +122,16 @@ def quantised(side: Side) -> Iterator[tuple[NodeProto, NodeProto, Array]]:
             maker, scale = side.maker.get(node.input[0]), side.constants.get(node.input[1])
             if maker is not None and maker.op_type == "QuantizeLinear" and scale is not None:
                 yield maker, node, scale
+
+
+def steps_at(side: Side, names: Iterable[str]) -> set[object]:
+    """The scales, zero points and weights of nodes that quantise; a node itself where one of these is computed."""
+    found, known = set[object](), side.constants
+    for node in (side.named[name] for name in names):
+        if is_quantised(node.op_type):
+            own = node.input[1:]
+            found.add(tuple(known[each].tobytes() for each in own) if known.keys() >= {*own} else id(node))
+    return found
 
 
 def range_of(side: Side, value: str) -> tuple[float, float] | None:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from onnx import NodeProto
 
+from portable_nn.comparison.bodies import untaken
 from portable_nn.comparison.given import Given
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import attributes, difference_of, node_difference
@@ -42,7 +43,7 @@ def unseen(found: Given) -> Iterator[str]:
     if found.is_narrow or found.one.is_quantised:
         return
     # The first of them may be found alone.
-    for name, how in chain(_other_tables(found), _other_constants(found), _stretched(found)):
+    for name, how in chain(untaken(found), _other_tables(found), _other_constants(found), _stretched(found)):
         yield f"{found.other.label(name)} agrees on all inputs, but {how}; {_DECIDING}"
 
 
@@ -93,10 +94,13 @@ def _stretched(found: Given) -> Iterator[tuple[str, str]]:
     moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
     [theirs] = found.one.run([_wide(found.theirs[0], found.one.inputs)], {name: [x] for name, x in given.items()})
     [ours] = found.other.run([_wide(found.feeds[0], found.other.inputs)], {name: [x] for name, x in moved.items()})
+    place = found.one.place
     for name, match in met.items():
         read = [met[each].value if each in met else each for each in found.other.read_from(name, met)]
-        if len(read) == len(found.one.read_from(match.value, found.met)) == 1:
-            known = given if match.value in read else theirs  # It may be the value that it is computed from.
+        alone = len(read) == len(found.one.read_from(match.value, found.met)) == 1
+        # Where axes are turned back, the second model computes the value from a later one: that is not compared.
+        if alone and place.get(read[0], -1) <= place[match.value]:
+            known = given if match.value in read else theirs
             if _are_apart(match.arranged(known[match.value], ours[name]), ours[name]):
                 nodes = node_difference(found.one, found.other, match.value, name)
                 yield name, f"not on numbers {STRETCH} times as large" + (nodes and f": {nodes}")

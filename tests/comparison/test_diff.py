@@ -416,6 +416,36 @@ def test_the_node_in_a_body_is_named(text: str, right: str, wrong: str, name: st
     assert found.partings[0].why == why
 
 
+def test_a_value_that_is_brought_back_from_another_order_of_axes_is_the_same() -> None:
+    """On numbers of any size: what is brought back was made before it, and by a function that may have limits."""
+    text = "(float[n,4,4] x) => (float[n,4,4] y, float[n,4,4] z) {l = LayerNormalization(x, s) t = Transpose<perm = "
+    text += "[0, 2, 1]>(l) y = Tanh(l) z = Tanh(t)}"
+    back = text.replace("y = Tanh(l)", "b = Transpose<perm = [0, 2, 1]>(t) y = Tanh(b)")
+    one, other = (made(each, {"s": np.ones(4, np.float32)}) for each in (text, back))
+    assert [pnn.diff(*each).verdict for each in ((one, other), (other, one))] == ["same"] * 2
+
+
+@pytest.mark.parametrize("wrong", ["Neg(x)", "Sqrt(x)"])
+def test_a_branch_that_no_input_takes_decides_only_where_it_is_the_same(wrong: str) -> None:
+    text = BRANCH.replace("Less(big, big)", "Greater(big, k)").replace("Neg(x)", "Identity(x)")
+    one, other = (made(each, {"k": np.float32(1e6)}) for each in (text, text.replace("Identity(x)", wrong)))
+    found = pnn.diff(one, other)
+    assert found.verdict == "undecided"
+    assert "'choice' (If) agrees on all inputs, but its then_branch, which none takes, differs: there" in found.reason
+    assert pnn.diff(one, made(text, {"k": np.float32(1e6)})).verdict == "same"
+
+
+@pytest.mark.parametrize("wrong", ["Neg(x)", "Tanh(x)"])
+def test_a_branch_that_sizes_decide_is_compared(wrong: str) -> None:
+    text = """(float[n,4] x) => (float[n,4] y) {
+        sizes = Shape<end = 1>(x) many = Greater(sizes, k) is_so = Squeeze(many)
+        [choice] y = If(is_so) <then_branch = t () => (float[n,4] a) {[there] a = Identity(x)},
+                                else_branch = e () => (float[n,4] b) {[here] b = Abs(x)}>}"""
+    found = pnn.diff(*(made(each, {"k": np.array([99])}) for each in (text, text.replace("Identity(x)", wrong))))
+    assert found.verdict == "undecided"
+    assert "its then_branch, which none takes, differs: there and there" in found.reason
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
@@ -804,6 +834,24 @@ def test_of_two_quantised_models_with_other_steps_nothing_is_said(
     found = pnn.diff(in_integers(model), as_it_runs(onnx.load("a.onnx")), inputs=Drawn().left[0])
     assert found.verdict == "undecided"
     assert "both are quantised: each beside the model of floats says more" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("reader", "read"),
+    [
+        ("gelu_1.erf_1_QuantizeLinear", "gelu_1.mul_1_DequantizeLinear_Output"),
+        ("gelu_1.erf_1_DequantizeLinear", "gelu_1.mul_1_QuantizeLinear_Output"),
+    ],
+)
+def test_of_two_models_with_the_same_steps_what_reads_another_value_is_named(
+    reader: str, read: str, model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Erf is left out: what quantises its result, or brings that back, reads what is before it."""
+    monkeypatch.chdir(tmp_path)
+    narrow, other = quantised(model), onnx.load("quantised.onnx")
+    node(other, reader).input[0] = read
+    found = pnn.diff(narrow, other)
+    assert (found.verdict, found.partings[0].nodes_b[-1]) == ("parted", reader)
 
 
 def test_of_one_graph_with_other_steps_the_scales_and_zero_points_are_named(
