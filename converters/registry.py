@@ -179,7 +179,7 @@ def from_object(value: object, **options: Any) -> Network:
         titles = either(each.title for each in converters().values() if each.from_object)
         raise UsageError(
             f"expected an object of {titles}, not a {type(value).__module__}.{type(value).__qualname__}; "
-            "from_arrays takes the weights and biases of a class of your own"
+            "from_arrays([W1, b1, W2, b2], activation=…) takes the weights and biases of a class of your own"
         )
     try:
         signature(found.from_object).bind(value, **options)

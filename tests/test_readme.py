@@ -8,7 +8,10 @@ import warnings
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from PIL import Image
@@ -55,6 +58,7 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "(2000, 2)",
         "True",
         "[(1, 2), (3, 2), (1996, 2)]",
+        "['no', 'yes']",
         "True",
         "(2, 2)",
         "(3,)",
@@ -66,6 +70,14 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         "kernel 2 → 3: output 2 as now",
         "(Window(kernel=3, stride=2, dilation=1, pad_begin=1, pad_end=1, output_padding=0),)",
     ]
+    with names["ThreadingHTTPServer"](("localhost", 0), names["Handler"]) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for sent in (b"[[1, 2, 3]]", b'["/etc/hostname"]', b'{"path": 1}', b"no JSON"):
+            with pytest.raises(HTTPError) as refused:
+                urlopen(f"http://localhost:{server.server_port}", sent)
+            with refused.value as answer:
+                assert (answer.code, list(json.load(answer))) == (400, ["error"])
+        server.shutdown()
 
 
 def test_the_first_command_labels_every_sample(

@@ -166,6 +166,8 @@ def _parsing_fault(error: Any, given: Sequence[str]) -> str:
         message = _misplaced(error) or " ".join(error.format_message().split()).rstrip(".")
         for pattern, words in REWORDED.items():
             message = re.sub(pattern, words, message)
+        if message.startswith("unexpected: ") and options[0].param_type_name == "option":
+            message += f"; {' '.join(command)} takes options alone, such as {options[0].opts[-1]} {options[0].metavar}"
     return f"{message[:1].lower()}{message[1:]} (see {' '.join([NAME, *command])} --help)"
 
 
@@ -191,13 +193,11 @@ def _misplaced(error: Any) -> str:
 def _position(error: Any, given: Sequence[str]) -> tuple[list[str], list[Any]]:
     """The words of the command that is used wrongly, and its parameters."""
     words: list[str] = []
-    parser = _command()
     for word in given:
-        if word not in getattr(getattr(parser, "module", None), "COMMANDS", {}):
+        if word not in getattr(module_of(*words), "COMMANDS", ()):
             break
         words.append(word)
-        parser = _command(*words)
-    return words, list(parser.params)
+    return words, list(_command(*words).params)
 
 
 def _meant(option: str, given: Sequence[str], command: Sequence[str], parameters: Sequence[Any]) -> str:
@@ -209,10 +209,24 @@ def _meant(option: str, given: Sequence[str], command: Sequence[str], parameters
     known = [name for parameter in parameters if parameter.param_type_name == "option" for name in parameter.opts]
     if close := get_close_matches(option, known, n=1, cutoff=0.75):
         return f"; did you mean {close[0]}?"
+    if deeper := _deeper(option, given, command):
+        return f"; options stand after a command, as in {' '.join([*deeper, option])}"
     written = [each.metavar for each in parameters if each.param_type_name == "argument"][1:]
     if option in ("--out", "-o") and written:
         return f": the file to write is the last argument, {written[-1].strip('[]')}"
     return ""
+
+
+def _deeper(option: str, given: Sequence[str], command: Sequence[str]) -> list[str]:
+    """The command of a group that has the option, first of all one that is given; empty if none has it."""
+    for name in sorted(getattr(module_of(*command), "COMMANDS", ()), key=lambda name: name not in given):
+        if any(option in known.opts for known in _command(*command, name).params):
+            return [*command, name]
+    return []
+
+
+WORD: Final = 5
+"""The least letters of a word that is looked for in the descriptions of commands."""
 
 
 class _Group(typer.core.TyperGroup):
@@ -228,16 +242,21 @@ class _Group(typer.core.TyperGroup):
         return list(self.module.COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in self.module.COMMANDS:
+        commands = self.module.COMMANDS
+        if cmd_name in commands:
             return _command(*self.path, cmd_name)
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
         from difflib import get_close_matches
 
-        before = "".join(f"{word} " for word in self.path)
-        close = get_close_matches(cmd_name, self.module.COMMANDS, n=1)
-        known = ", ".join(before + name for name in self.module.COMMANDS)
-        meant = f"did you mean '{before}{close[0]}'?" if close else f"the commands are {known}"
+        from portable_nn.core.text import either
+
+        before, word = "".join(f"{word} " for word in self.path), cmd_name.lower()
+        named = [name for name in commands if len(word) >= WORD and word in commands[name].lower()]
+        begun = [name for name in commands if word.startswith(name)]
+        close = named or get_close_matches(word, commands, n=1) or begun
+        names = [before + name for name in close or commands]
+        meant = f"did you mean {either(map(repr, names))}?" if close else f"the commands are {', '.join(names)}"
         raise UsageError(f"no command is called '{before}{cmd_name}': {meant}")
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -126,8 +126,8 @@ LONGEST: Final = 60
 
 
 def shortened(value: object) -> str:
-    """A value as Python writes it, on one line, and its beginning if that is long."""
-    text = " ".join(repr(value).split())
+    """A value as Python writes it, on one line, and its beginning if that is long; of an object, its class."""
+    text = re.sub(r"^<(\S+) object at 0x\w+>$", r"an object of \1", " ".join(repr(value).split()))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 

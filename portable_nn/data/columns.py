@@ -59,7 +59,7 @@ def find_columns(
     """
     for option, given in (("categorical", categorical), ("units", units or {})):
         if strange := [name for name in given if name not in frame.columns]:
-            raise UsageError(f"{option}: {frame.where} has no column '{strange[0]}'; it has {some(frame.columns)}")
+            raise UsageError(f"{option}: {frame.where} {frame.lacks(strange[0])}")
     found, useless, faults = [], list[str](), _missing_faults(frame, names) if missing == "refuse" else []
     for name in names:
         cells = frame.column(name)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from portable_nn.core.errors import DataError, UsageError
 from portable_nn.core.foreign_values import is_path, is_table
 from portable_nn.core.isolated import ask
-from portable_nn.core.text import quantity, shortened, some
+from portable_nn.core.text import quantity, shortened, some, suggestion
 from portable_nn.data import arrow_side
 from portable_nn.data.cells import Cells, check_unique, is_words, plain_cell, word_of
 from portable_nn.data.csv_columns import read_csv
@@ -88,8 +88,12 @@ class Frame:
     def column(self, name: str) -> Cells:
         """A column by its name. Raises ``DataError`` that names what there is."""
         if name not in self.columns:
-            raise DataError(self.where, f"has no column '{name}'; its columns are {some(self.columns)}")
+            raise DataError(self.where, self.lacks(name))
         return self.columns[name]
+
+    def lacks(self, name: str) -> str:
+        """The words for a column that is not there: the one that may be meant, or those that are."""
+        return f"has no column '{name}'; {suggestion(name, self.columns) or f'it has {some(self.columns)}'}"
 
 
 def tables(given: Any) -> list[Any] | None:

@@ -230,7 +230,7 @@ def _target_names(frame: Frame, target: str | Sequence[str]) -> tuple[str, ...]:
     target = (frame.called(target),) if isinstance(target, str) else target
     for name in target:
         if name not in frame.columns:
-            raise UsageError(f"target: {frame.where} has no column '{name}'; it has {some(frame.columns)}")
+            raise UsageError(f"target: {frame.where} {frame.lacks(name)}")
     if not target or len(set(target)) < len(target):
         raise UsageError("target must be a column, or several different ones")
     return tuple(target)

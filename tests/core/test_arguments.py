@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ def network() -> pnn.Sequential:
         (lambda net: net.freeze(3), "patterns must be text, not 3"),
         (lambda net: net.save(3), "path must be text or a path, not 3"),
         (lambda net: pnn.load(3), "path must be text or a path, not 3"),
+        (lambda net: pnn.load(Random(0)), "path must be text or a path, not an object of random.Random"),
         (lambda net: pnn.Sequential(pnn.Input(4), pnn.Dense(2), labels="abc"), "output 'dense_1' has"),
         (lambda net: pnn.Sequential(pnn.Input(4), pnn.Dense(2), labels=3), "labels must be a list of text, not 3"),
         (lambda net: pnn.Sequential(pnn.Input(4), pnn.Dense(2), seed="x"), "seed must be a whole number from 0 or"),

@@ -341,7 +341,7 @@ def test_a_target_that_is_none_or_missing(tmp_path: Path) -> None:
         DataError, match=r"t\.csv:2.*no value in column 'kind': a word such as \? or NA stands for a miss"
     ):
         pnn.evaluate(model, data, target="kind", strict=False)
-    with pytest.raises(DataError, match="has no column 'sort'; its columns are a, b, kind, c"):
+    with pytest.raises(DataError, match="has no column 'sort'; it has a, b, kind, c"):
         pnn.evaluate(model, data, target="sort")
     with pytest.raises(DataError, match="column 'kind' has words, and the model takes numbers"):
         pnn.evaluate(model, named_table(data, ["a"] * 200), target="a")

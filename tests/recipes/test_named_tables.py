@@ -321,6 +321,7 @@ def test_rows_with_gaps_are_left_out_where_that_is_wanted() -> None:
     ("arguments", "message"),
     [
         ({"target": "cost"}, "target: table has no column 'cost'; it has word, n, price, class"),
+        ({"target": "Price"}, "target: table has no column 'Price'; did you mean 'price'?"),
         ({"layers": "1-auto"}, "the first layer has 1 unit, but the inputs are 3 columns"),
         ({"layers": "auto-3"}, "the last layer has 3 units, but 'class' has 2 classes: no, yes"),
         ({"layers": "auto-x-auto"}, "layers must be sizes with hyphens between them, such as auto-32-auto"),

@@ -6,7 +6,7 @@ from typing import Final
 
 COMMANDS: Final = {
     "conv": "Compute the output size of a convolution, or find a convolution with that size.",
-    "convt": "Compute the output size of a transposed convolution, or find one with that size.",
+    "convt": "Compute the output size of a transposed convolution (deconvolution), or find one with that size.",
     "pool": "Compute the output size of a pool, or find a pool with that size.",
     "net": "Show the shapes, options, receptive fields and costs of every node of a model.",
 }

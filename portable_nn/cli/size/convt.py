@@ -18,7 +18,7 @@ EXAMPLES = (
 def command(
     printer: Printer, windows: TransposedOptions, channels: ChannelOptions, wanted: ResultOptions, html: Html = None
 ) -> None:
-    """Compute the output size of a transposed convolution, or find one with that size.
+    """Compute the output size of a transposed convolution (deconvolution), or find one with that size.
 
     The formula is evaluated step by step: zeros between the cells, padding added and cropped, a kernel with stride 1.
     Uneven overlap, which risks checkerboard artefacts, is named, with options that avoid it. With --to, options that
