@@ -110,7 +110,23 @@ def grouped_cases() -> Iterator[Case]:
     yield grouped(3, 6, [9], None, None, None, fed(real(1, 4, 3, 9), "bias"))
 
 
+def quantised_attention_cases() -> Iterator[Case]:
+    """Weights with one scale, or one a column; masks of numbers and of lengths; keys and values of a call before."""
+    small = fed(whole(2, 5, 12)), whole(12, 36, dtype="int8"), real(36), scale(), scale(1e-3)
+    columns = np.float32(RANDOM.uniform(1e-4, 1e-3, 36)), np.int8(RANDOM.integers(-3, 3, 36))
+    yield Case("QAttention", small, {"num_heads": 3})
+    lengths, seen = fed(np.int32([3, 5]), "m"), fed(np.int32([[1, 1, 1, 0, 0]] * 2), "m")
+    yield Case("QAttention", (*small, lengths, point(), point(7, "int8")), {"num_heads": 2, "scale": 0.3})
+    x, w, bias, x_scale, _ = small
+    per_column = (x, w, bias, x_scale, columns[0], seen, point(), columns[1])
+    yield Case("QAttention", per_column, {"num_heads": 2, "mask_filter_value": -50.0})
+    past = fed(real(2, 2, 3, 4, 4), "past")
+    more = x, whole(12, 36), bias, scale(), scale(1e-3), None, point(130), point(99), past
+    yield Case("QAttention", more, {"num_heads": 3, "unidirectional": 1}, 2)
+
+
 CASES = [
+    *quantised_attention_cases(),
     *rotary_cases(),
     *grouped_cases(),
     Case("FusedConv", (fed(real(2, 3, 6, 6)), real(4, 3, 3, 3), real(4)), {"activation": "Relu", "pads": [1] * 4}),

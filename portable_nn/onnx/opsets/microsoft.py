@@ -13,10 +13,10 @@ from typing import Any, Final
 from portable_nn.core.graph import Node, format_shape
 from portable_nn.core.text import said
 from portable_nn.onnx.opsets.microsoft_attention import (
-    attention,
     grouped_query_attention,
     multi_head_attention,
     rotary_embedding,
+    self_attention,
 )
 from portable_nn.operators import InvalidNode, Symbol, Type, cast, constant, emit, emit_all, integers, sizes
 from portable_nn.operators.control.bodies import Outside, emit_node, leaf
@@ -26,6 +26,10 @@ from portable_nn.rewrites.scope import Scope
 DOMAIN: Final = "com.microsoft"
 
 Given = Symbol | None
+
+
+def _plus(x: Symbol, bias: Given) -> Symbol:
+    return x + bias if bias else x
 
 
 def _activated(x: Symbol, activation: str, parameters: Sequence[float]) -> Symbol:
@@ -45,8 +49,7 @@ def _fused_conv(
     activation_params: Sequence[float] = (),
     **options: Any,
 ) -> Symbol:
-    y = emit("Conv", x, w, bias, **options)
-    return _activated(y + added if added else y, activation, activation_params)
+    return _activated(_plus(emit("Conv", x, w, bias, **options), added), activation, activation_params)
 
 
 def _fused_gemm(
@@ -91,7 +94,7 @@ def _fused_matmul(
 
 
 def _gelu(x: Symbol, bias: Given = None, *, approximate: str = "none") -> Symbol:
-    return emit("Gelu", x + bias if bias else x, approximate=approximate)
+    return emit("Gelu", _plus(x, bias), approximate=approximate)
 
 
 def _skip(
@@ -104,14 +107,14 @@ def _skip(
     epsilon: float = 1e-12,
 ) -> tuple[Symbol, ...]:
     """The normalised sum of an input, what goes round the layers before it, and a bias; and the sum."""
-    whole = x + skip + bias if bias else x + skip
+    whole = _plus(x + skip, bias)
     return *emit_all("LayerNormalization", whole, gamma, beta, axis=-1, epsilon=epsilon, outputs=3), whole
 
 
 def _skip_rms(
     x: Symbol, skip: Symbol, gamma: Symbol, bias: Given = None, *, epsilon: float = 1e-12
 ) -> tuple[Symbol, ...]:
-    whole = x + skip + bias if bias else x + skip
+    whole = _plus(x + skip, bias)
     spread = emit("Reciprocal", emit("Sqrt", emit("ReduceMean", whole * whole, integers([-1])) + epsilon))
     return emit("RMSNormalization", whole, gamma, axis=-1, epsilon=epsilon), spread, spread, whole
 
@@ -142,6 +145,10 @@ def _embedded(
         else emit("Expand", constant(0, "int32"), sizes(ids, [0]))
     )
     return emit("LayerNormalization", found, gamma, beta, axis=-1, epsilon=epsilon), counted, found
+
+
+def _attention(x: Symbol, weights: Symbol, bias: Given = None, *others: Given, **options: Any) -> tuple[Symbol, ...]:
+    return self_attention(_plus(x @ weights, bias), *others, **options)
 
 
 # -- quantised
@@ -184,8 +191,7 @@ def _softmax(x: Symbol, *, axis: int = -1, opset: int) -> Symbol:
 
 
 def _where(condition: Symbol, *inputs: Given) -> Symbol:
-    found = emit("Where", condition, _real(*inputs[:3]), _real(*inputs[3:6]))
-    return emit("QuantizeLinear", found, *inputs[6:])
+    return emit("QuantizeLinear", emit("Where", condition, _real(*inputs[:3]), _real(*inputs[3:6])), *inputs[6:])
 
 
 def _concatenated(scale: Symbol, point: Symbol, *inputs: Given, axis: int) -> Symbol:
@@ -209,7 +215,7 @@ def _q_gemm(
     transB: int = 0,  # noqa: N803
 ) -> Symbol:
     sums = emit("MatMulInteger", _swapped(a, 0, transA), _swapped(b, 0, transB), a_point, b_point)
-    found = cast(sums + c if c else sums, "float32") * (a_scale * b_scale * alpha)
+    found = cast(_plus(sums, c), "float32") * (a_scale * b_scale * alpha)
     return emit("QuantizeLinear", found, y_scale, y_point) if y_scale else found
 
 
@@ -222,13 +228,28 @@ def _to_float(
     b_point: Given = None,
     bias: Given = None,
 ) -> Symbol:
-    found = cast(emit("MatMulInteger", a, b, a_point, b_point), "float32") * (a_scale * b_scale)
-    return found + bias if bias else found
+    return _plus(cast(emit("MatMulInteger", a, b, a_point, b_point), "float32") * (a_scale * b_scale), bias)
 
 
 def _dynamic(a: Symbol, b: Symbol, b_scale: Symbol, b_point: Given = None, bias: Given = None) -> Symbol:
     whole, scale, point = emit_all("DynamicQuantizeLinear", a, outputs=3)
     return _to_float(whole, b, scale, b_scale, point, b_point, bias)
+
+
+def _q_attention(
+    x: Symbol,
+    weights: Symbol,
+    bias: Given,
+    x_scale: Symbol,
+    weight_scale: Symbol,
+    mask: Given = None,
+    x_point: Given = None,
+    weight_point: Given = None,
+    past: Given = None,
+    **options: Any,
+) -> tuple[Symbol, ...]:
+    product = _to_float(x, weights, x_scale, weight_scale, x_point, weight_point, bias)
+    return self_attention(product, mask, past, **options)
 
 
 def _dynamic_lstm(
@@ -310,8 +331,7 @@ def _few_bits(
     weight = (found - middle) * emit("Reshape", scales, integers([N, blocks, 1]))
     rows = emit("Reshape", weight, integers([N, blocks * block_size]))
     part = emit("Slice", rows, integers([0]), integers([K]), integers([1]))
-    y = a @ emit("Transpose", part, perm=[1, 0])
-    return y + bias if bias else y
+    return _plus(a @ emit("Transpose", part, perm=[1, 0]), bias)
 
 
 def _halves(packed: Symbol) -> Symbol:
@@ -365,7 +385,7 @@ def _is_packed(table: Symbol, scales: Symbol, axis: int, bits: int, block_size: 
 
 
 MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
-    "Attention": attention,
+    "Attention": _attention,
     "BiasGelu": _gelu,
     "DequantizeLinear": _of("DequantizeLinear"),
     "DynamicQuantizeLSTM": _dynamic_lstm,
@@ -381,6 +401,7 @@ MICROSOFT: Final[Mapping[str, Callable[..., Symbol | Sequence[Symbol]]]] = {
     "MatMulIntegerToFloat": _to_float,
     "MatMulNBits": _few_bits,
     "MultiHeadAttention": multi_head_attention,
+    "QAttention": _q_attention,
     "QGemm": _q_gemm,
     "QLinearAdd": _through(_of("Add"), 2),
     "QLinearAveragePool": _through(partial(_first_channels, "AveragePool")),

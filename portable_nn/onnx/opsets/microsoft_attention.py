@@ -38,51 +38,40 @@ def _attended(
     past: Sequence[Given],
     *,
     num_heads: int,
-    least: float,
-    unidirectional: int,
-    scale: float,
-) -> tuple[Symbol, ...]:
-    """Attention in the form of the standard: the result, and all keys and values."""
-    keys = emit("Squeeze", sizes(k, [1]), integers([0]))
-    if past[0]:
-        keys = keys + emit("Squeeze", sizes(past[0], [2]), integers([0]))
-    added = _added_mask(mask, keys, least, q.dtype)
-    added = added + bias if added and bias else added or bias
-    options: dict[str, Any] = {"is_causal": unidirectional, "q_num_heads": num_heads, "kv_num_heads": num_heads}
-    if scale:
-        options["scale"] = scale
-    return emit_all("Attention", q, k, v, added, *past, **options, outputs=3)
-
-
-def attention(
-    x: Symbol,
-    weights: Symbol,
-    bias: Given = None,
-    mask: Given = None,
-    past: Given = None,
-    attention_bias: Given = None,
-    *,
-    num_heads: int,
-    qkv_hidden_sizes: Sequence[int] = (),
     unidirectional: int = 0,
     scale: float = 0.0,
     mask_filter_value: float = -10000.0,
     **others: int,
 ) -> tuple[Symbol, ...]:
-    """Attention of an input to itself, with the weights of all that is made of it in one matrix; keys and values."""
+    """Attention in the form of the standard: the result, and all keys and values."""
     if any(others.values()):
         raise InvalidNode(f"{', '.join(others)} must be 0 or left out")
-    width = weights.shape[-1]
+    keys = emit("Squeeze", sizes(k, [1]), integers([0]))
+    if past[0]:
+        keys = keys + emit("Squeeze", sizes(past[0], [2]), integers([0]))
+    added = _added_mask(mask, keys, mask_filter_value, q.dtype)
+    added = added + bias if added and bias else added or bias
+    heads = {"q_num_heads": num_heads, "kv_num_heads": num_heads, "is_causal": unidirectional}
+    return emit_all("Attention", q, k, v, added, *past, **heads, scale=scale or None, outputs=3)
+
+
+def self_attention(
+    whole: Symbol,
+    mask: Given = None,
+    past: Given = None,
+    attention_bias: Given = None,
+    *,
+    qkv_hidden_sizes: Sequence[int] = (),
+    **options: Any,
+) -> tuple[Symbol, ...]:
+    """Attention of an input to itself; all keys and values. ``whole`` is its product with the weights of all three."""
+    width = whole.shape[-1]
     if not isinstance(width, int):
-        raise InvalidNode(f"weights must have a known width, not {format_shape(weights.shape)}")
+        raise InvalidNode(f"weights must have a known width, not {format_shape(whole.shape)}")
     parts = integers(qkv_hidden_sizes or [width // 3] * 3)
-    whole = x @ weights + bias if bias else x @ weights
     q, k, v = emit_all("Split", whole, parts, axis=-1, outputs=3)
-    before = [emit("Gather", past, constant(place, "int64")) for place in (0, 1)] if past else [None, None]
-    y, *both = _attended(
-        q, k, v, mask, attention_bias, before, num_heads=num_heads, least=mask_filter_value,
-        unidirectional=unidirectional, scale=scale,
-    )  # fmt: skip
+    before = [past and emit("Gather", past, constant(place, "int64")) for place in (0, 1)]
+    y, *both = _attended(q, k, v, mask, attention_bias, before, **options)
     if both[0].shape != both[1].shape:
         return (y,)  # There is no array of both.
     return y, emit("Concat", *(emit("Unsqueeze", each, integers([0])) for each in both), axis=0)
@@ -97,11 +86,7 @@ def multi_head_attention(
     attention_bias: Given = None,
     past_key: Given = None,
     past_value: Given = None,
-    *,
-    num_heads: int,
-    unidirectional: int = 0,
-    scale: float = 0.0,
-    mask_filter_value: float = -10000.0,
+    **options: Any,
 ) -> tuple[Symbol, ...]:
     """Attention of queries to keys in several heads; and all keys and values."""
     if key is None or value is None or {len(each.shape) for each in (query, key, value)} != {3}:
@@ -111,10 +96,7 @@ def multi_head_attention(
         widths = [each.shape[-1] for each in (q, k, v)]
         parts = emit_all("Split", bias, integers([each for each in widths if isinstance(each, int)]), outputs=3)
         q, k, v = (each + part for each, part in zip((q, k, v), parts, strict=True))
-    return _attended(
-        q, k, v, mask, attention_bias, [past_key, past_value], num_heads=num_heads, least=mask_filter_value,
-        unidirectional=unidirectional, scale=scale,
-    )  # fmt: skip
+    return _attended(q, k, v, mask, attention_bias, [past_key, past_value], **options)
 
 
 def rotary_embedding(
@@ -180,8 +162,7 @@ def grouped_query_attention(
     mask = _before(emit("Unsqueeze", mine, integers([2])), every, local_window_size)
     if bias:
         mask = emit("Where", mask, bias, constant(-np.inf, q.dtype))
-    scaled = {"scale": scale} if scale else {}
-    y = emit("Attention", q, *both, mask, softcap=softcap, **scaled)
+    y = emit("Attention", q, *both, mask, softcap=softcap, scale=scale or None)
     return emit("Reshape", emit("Transpose", y, perm=[0, 2, 1, 3]), integers([0, 0, -1])), *both
 
 
