@@ -50,6 +50,7 @@ def test_every_folder_has_its_floor(modules: dict[str, Path], order: list[str]) 
     assert sorted({room(name) for name in modules}) == sorted(order)
 
 
+@pytest.mark.long
 def test_no_import_goes_up_nor_round_in_a_circle(modules: dict[str, Path], order: list[str]) -> None:
     found = list(imports(modules))
     assert upward(found, order) == []

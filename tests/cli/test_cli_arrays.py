@@ -39,6 +39,7 @@ def test_arrays_are_written(run):
     np.testing.assert_allclose(np.load("y.npz")["y"], expected, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("files")
 def test_several_inputs(run):
     both = ("--inputs", "a=a.npy", "--inputs", "b=b.npy")

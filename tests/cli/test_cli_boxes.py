@@ -82,6 +82,7 @@ def test_boxes_are_drawn_around_the_ink(run, tmp_path):
             assert edge.any(axis=1).all()
 
 
+@pytest.mark.long
 def test_several_pictures_are_drawn_side_by_side(run, tmp_path):
     for name in ("a.png", "b.png"):
         page(tmp_path / name)

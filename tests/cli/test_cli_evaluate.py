@@ -152,6 +152,7 @@ def test_a_model_that_is_never_right_is_evaluated() -> None:
     assert (found.accuracy, found.f1, found.f1_interval) == (0.0, 0.0, None)
 
 
+@pytest.mark.long
 def test_captions_of_the_worst_do_not_touch_and_right_pictures_are_not_called_wrong() -> None:
     pytest.importorskip("matplotlib")
     from portable_nn.evaluation.picture import sheet

@@ -73,6 +73,7 @@ def test_pictures_that_training_never_sees_are_tested_on(run, tmp_path: Path, ph
     assert run(*CNN, "--out", "n.safetensors", "--test", "0.99").err.startswith("error: test of 0.99 leaves nothing")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("validation", ["0.25", "0"])
 def test_the_pictures_that_are_drawn_are_those_of_the_test(run, monkeypatch, photos: Path, validation: str) -> None:
     drawn = []

@@ -145,6 +145,7 @@ def texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.long
 def test_what_names_an_option_names_no_argument_of_python_beside_it():
     found = [
         text

@@ -59,6 +59,7 @@ def test_arrays_in_a_file_are_no_table(run, tmp_path: Path) -> None:
     assert run("train", "3-4-2", "a.npz", *words, "-o", "m.npz").code == 0
 
 
+@pytest.mark.long
 def test_a_program_of_torch_is_read_by_way_of_onnx(run, tmp_path: Path) -> None:
     """The call that the message names works, as the next line of the message's reader."""
     torch = pytest.importorskip("torch")

@@ -66,6 +66,7 @@ def test_an_operator_of_nobody_that_reads_weights_alone(run, tmp_path):
     assert "nodes          1, and 1 constant node" in out.splitlines()
 
 
+@pytest.mark.long
 def test_a_file_that_this_project_did_not_make(run, exported):
     code, out, err = run("size", "net", exported("resnet18").path)
     assert (code, err) == (0, "")

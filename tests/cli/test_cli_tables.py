@@ -354,6 +354,7 @@ def test_a_hostile_table_is_a_bad_input(run, houses: Path, tmp_path: Path, line:
     assert not (tmp_path / "no.safetensors").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "first", "good", "faults"),
     [

@@ -675,6 +675,7 @@ NARROW: dict[str, tuple[Callable[[ModelProto], ModelProto], str]] = {
 }
 
 
+@pytest.mark.quick("float16")
 @pytest.mark.parametrize("kind", NARROW)
 def test_a_narrower_type_is_no_other_function(kind: str, model: ModelProto, tmp_path: Path,
                                               monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
@@ -790,6 +791,7 @@ IN_NARROW = [
 ]
 
 
+@pytest.mark.quick("as_it_runs")
 @pytest.mark.parametrize(("change", "fault"), IN_NARROW, ids=[f"{a.__name__} {b.__name__}" for a, b in IN_NARROW])
 def test_in_a_narrower_type_the_node_at_which_they_part_is_named(
     change: Callable[[ModelProto], ModelProto], fault: Callable[[ModelProto], str], model: ModelProto, tmp_path: Path,
@@ -816,6 +818,7 @@ def test_numbers_that_are_read_with_the_scale_of_others_are_told(
     assert f"'{name}' (QLinearAdd) reads 'gelu_1.constant_3_quantized' with another scale or zero point" in found.reason
 
 
+@pytest.mark.long
 def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
@@ -827,6 +830,7 @@ def test_inputs_beyond_the_steps_decide_nothing(model: ModelProto, tmp_path: Pat
     assert "inputs of the kind that it is quantised for" in found.reason
 
 
+@pytest.mark.long
 def test_of_two_quantised_models_with_other_steps_nothing_is_said(
     model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -870,6 +874,7 @@ def test_of_one_graph_with_other_steps_the_scales_and_zero_points_are_named(
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_few_wrong_numbers_among_steps_are_named_though_bounds_excuse_them(
     model: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -903,7 +908,7 @@ def test_a_weight_that_its_type_does_not_explain_is_not_passed_over(model: Model
 # -- in another runtime
 
 
-@pytest.mark.quick("onnxruntime", "reference", "tract", "numpy")
+@pytest.mark.quick("onnxruntime")
 @pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-basic", "onnxruntime-extended", "reference", "openvino",
                                   "tract", "opencv", "mnn", "torch", "numpy"])  # fmt: skip
 def test_a_model_is_the_same_in_another_runtime(name: str, model: ModelProto, tmp_path: Path) -> None:
@@ -928,7 +933,7 @@ IN_RUNTIME = {
 """What a runtime does wrong, the verdict, the node at which the models part, and what the reason says."""
 
 
-@pytest.mark.quick("one node", "a node refused", "all refused")
+@pytest.mark.long
 @pytest.mark.parametrize("kind", IN_RUNTIME)
 def test_a_node_that_a_runtime_computes_wrongly_is_named(
     kind: str, stand_in: Callable[..., str], model: ModelProto
@@ -941,6 +946,7 @@ def test_a_node_that_a_runtime_computes_wrongly_is_named(
     assert found.b.endswith("in OpenCV " + np.__version__)
 
 
+@pytest.mark.long
 def test_a_fault_that_is_known_of_a_runtime_is_found(tmp_path: Path) -> None:
     """Softplus above 88, where OpenCV 5 gives infinity: if a later version does not, the models are the same."""
     cv2 = pytest.importorskip("cv2", reason=RUNTIMES["opencv"].needs)
@@ -1003,6 +1009,7 @@ def test_another_row_is_found_beside_a_mask_of_the_lowest_numbers(dtype: str) ->
         assert pnn.diff(one, found, inputs={"i": np.arange(20)}).verdict == verdict
 
 
+@pytest.mark.long
 def test_what_is_kept_in_int8_is_named_and_its_faults_are_found() -> None:
     """A matrix with a scale for each column, and a table of which rows are looked up before they become floats."""
     rng = np.random.default_rng(0)
@@ -1151,6 +1158,7 @@ def test_an_output_that_is_always_empty_shows_nothing() -> None:
     assert not pnn.diff(a, b).same
 
 
+@pytest.mark.quick("Mish")
 @pytest.mark.parametrize("module", ["LayerNorm(8)", "Softplus()", "Mish()", "RMSNorm(8)"])
 @pytest.mark.filterwarnings("ignore")  # Of PyTorch's exporters.
 def test_both_exporters_of_pytorch_are_not_accused(module: str, tmp_path: Path) -> None:

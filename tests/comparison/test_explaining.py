@@ -305,6 +305,7 @@ def causes(found: Any) -> str:
     )
 
 
+@pytest.mark.quick("crop")
 @pytest.mark.parametrize(("name", "fault"), list(_by_fault()))
 def test_the_cause_is_named_by_what_went_in(folder: Path, photo: Path, name: str, fault: str) -> None:
     model = MODELS[name]
@@ -315,7 +316,7 @@ def test_the_cause_is_named_by_what_went_in(folder: Path, photo: Path, name: str
     assert found.options
 
 
-@pytest.mark.quick("crop", "grey")
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_preparation_is_not_accused(folder: Path, photo: Path, name: str) -> None:
     model = MODELS[name]
@@ -395,6 +396,7 @@ ON_DIGITS: dict[str, tuple[str, Callable[[Pixels], Pixels]]] = {
 }
 
 
+@pytest.mark.quick("MNIST")
 @pytest.mark.parametrize("name", ["digits-cnn", pytest.param("digits-mlp", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("fault", ON_DIGITS)
 def test_the_cause_is_named_with_shipped_digits(name: str, fault: str) -> None:
@@ -415,7 +417,7 @@ UNEXPLAINED: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 }
 
 
-@pytest.mark.quick("rough", "constant")
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["grey", pytest.param("letterbox", marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("what", UNEXPLAINED)
 def test_nothing_is_accused_where_nothing_explains(folder: Path, photo: Path, name: str, what: str) -> None:
@@ -441,6 +443,7 @@ def test_filters_that_give_the_same_stand_beside_each_other(folder: Path) -> Non
     assert {"area", "box", "bilinear without antialias"} <= {*decision.b.split(" or ")}
 
 
+@pytest.mark.long
 def test_a_picture_that_hardly_varies_decides_nothing(folder: Path) -> None:
     flat = Image.new("RGB", (100, 80), (90, 91, 92))
     x = np.asarray(flat.resize((96, 96)), np.float32).transpose(2, 0, 1)

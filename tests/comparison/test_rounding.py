@@ -71,7 +71,7 @@ def within(case: Case, scale: float) -> int:
     return len(sides) * len(outputs)
 
 
-@pytest.mark.quick("MatMul", "Conv", "Softmax", "LayerNormalization", "RNN", "Gelu", "Attention", "ReduceMean")
+@pytest.mark.quick("MatMul", "Conv", "Softmax", "Gelu", "ReduceMean")
 @pytest.mark.parametrize("operator", sorted(name for domain, name in REGISTRY if not domain and name in cases_of()))
 def test_no_engine_is_off_by_more_than_the_guaranteed_bound(operator: str) -> None:
     """In all there are some 5,000 nodes in each engine; the reference is float64."""

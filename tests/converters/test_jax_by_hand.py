@@ -21,7 +21,6 @@ from portable_nn.converters.jax import from_jax, to_jax  # noqa: E402
 from portable_nn.operators import Leaf, emit  # noqa: E402
 
 EXACT: Any = {"atol": 1e-9, "rtol": 1e-9}
-SHORT = "own_rules_and_checkpoints"
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +30,8 @@ def double() -> Iterator[None]:
     jax.clear_caches()
 
 
-@pytest.mark.parametrize(
-    "name", [SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in CASES if name != SHORT)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", CASES)
 def test_it_computes_and_trains_the_same_here_and_back(name: str) -> None:
     model, variables, run = made(CASES[name])
     inputs = CASES[name].inputs
@@ -98,6 +96,7 @@ def test_what_is_refused_says_what_to_do(model: Any, said: str) -> None:
         from_jax(model, {}, np.ones((2, 3)))
 
 
+@pytest.mark.long
 def test_constants_may_be_nan_where_a_condition_chooses_them() -> None:
     def model(params: Any, x: Any) -> Any:
         y = x @ params

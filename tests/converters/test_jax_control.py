@@ -50,10 +50,8 @@ def counted(params: Any, x: Any) -> Any:
     return lax.fori_loop(0, 4, lambda i, y: jnp.tanh(y @ params) + i, x)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [known, *(pytest.param(row, marks=pytest.mark.long) for row in (either, each, several, two_results, counted))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("function", [known, either, each, several, two_results, counted])
 def test_it_computes_and_trains_as_in_jax(function: Any) -> None:
     found = from_jax(function, PARAMS, X, prove_training=True)
     assert found.notes == ()
@@ -64,6 +62,7 @@ def test_it_computes_and_trains_as_in_jax(function: Any) -> None:
             np.testing.assert_allclose(found.network.predict(x), function(PARAMS, x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_loop_whose_number_of_steps_is_known_is_written_out() -> None:
     def loop(params: Any, x: Any) -> Any:
         return lax.while_loop(lambda s: s[0] < 9, lambda s: (s[0] + 2, jnp.tanh(s[1] @ params)), (0, x))[1]

@@ -274,6 +274,7 @@ def test_a_scan_that_carries_nothing_is_computed_as_one() -> None:
     np.testing.assert_allclose(net.predict(x), model(params, x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_dropout_of_equinox_drops_in_training() -> None:
     eqx = pytest.importorskip("equinox")
     layers = [eqx.nn.Linear(4, 3, key=jax.random.key(0)), eqx.nn.Dropout(0.5)]
@@ -304,7 +305,8 @@ def test_a_network_goes_there_and_back() -> None:
     assert {*back.parameters} == {"conv_1.kernel", "conv_1.bias", "dense_1.kernel", "dense_1.bias"}
 
 
-@pytest.mark.parametrize("scale", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.long
+@pytest.mark.parametrize("scale", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 def test_statistics_of_batch_norms_train_with_or_without_scales(scale: bool, bias: bool) -> None:
     norm = linen.BatchNorm(use_running_average=True, use_scale=scale, use_bias=bias, momentum=0.8)

@@ -54,6 +54,7 @@ def model_in(folder: Path, layers: int = 12) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_same_network(tmp_path: Path) -> None:
     path = model_in(tmp_path)
     lazy, whole = read_onnx(path, lazy=True).network, read_onnx(onnx.load(path)).network
@@ -67,6 +68,7 @@ def test_the_same_network(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lazy.parameters["again"], numpy_helper.to_array(onnx.load(path).graph.initializer[0]))
 
 
+@pytest.mark.long
 def test_weights_with_nan_are_frozen(tmp_path: Path) -> None:
     model = onnx.load(model_in(tmp_path))
     [first] = [each for each in model.graph.initializer if each.name == "w3"]
@@ -81,6 +83,7 @@ def test_weights_with_nan_are_frozen(tmp_path: Path) -> None:
     assert np.isnan(network.parameters["w3"][5, 7])
 
 
+@pytest.mark.long
 def test_a_file_that_goes_meanwhile(tmp_path: Path) -> None:
     path = model_in(tmp_path)
     network = read_onnx(path, lazy=True).network
@@ -94,6 +97,7 @@ def saved(path: Path) -> object:
     return read_onnx(path, lazy=True).network.save(path.with_suffix(".safetensors"))
 
 
+@pytest.mark.quick("inspect")
 @pytest.mark.parametrize(
     ("use", "most"),
     [(saved, 7), (pnn.check, 4), (pnn.inspect, 1), (lambda path: open_model(path).survey()(None), 1)],

@@ -81,6 +81,7 @@ def check(path: Path, tmp_path: Path) -> pnn.Network:
     return network
 
 
+@pytest.mark.quick("QDQ")
 @pytest.mark.parametrize(("form", "activations", "weights", "per_channel"), STATIC, ids=str)
 def test_a_network_with_measured_ranges(
     floats: Path, tmp_path: Path, form: Any, activations: Any, weights: Any, per_channel: bool
@@ -304,6 +305,7 @@ def test_what_stays_whole_is_named_with_its_node_and_the_reason() -> None:
         network.dequantize()
 
 
+@pytest.mark.quick("QInt8")
 @pytest.mark.parametrize("weights", [Kind.QInt8, Kind.QUInt8], ids=str)
 def test_a_network_that_measures_as_it_runs(floats: Path, tmp_path: Path, weights: Any) -> None:
     path = tmp_path / "theirs.onnx"

@@ -132,6 +132,7 @@ def test_time_is_limited(monkeypatch: pytest.MonkeyPatch, task: Any, factor: flo
     assert ask(tasks.echoed, 10**6, said=1)[0] == 1
 
 
+@pytest.mark.long
 @linux
 def test_memory_is_limited_by_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTABLE_NN_MEMORY", "1M")
@@ -184,6 +185,7 @@ def test_threads_take_turns() -> None:
         assert all(pool.map(work, range(64)))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_has_one_of_its_own() -> None:

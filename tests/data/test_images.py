@@ -115,6 +115,7 @@ def test_a_turned_camera_leaves_colours_as_they_are(
     np.testing.assert_array_equal(read_image(path), expected)
 
 
+@pytest.mark.long
 def test_a_large_picture_is_read_in_silence(tmp_path: Path) -> None:
     # 100 million pixels of one bit: over the size at which Pillow warns, which the tests would make an error.
     path = png(tmp_path / "a.png", 10000, 10000, 1, 0, (b"\0" + bytes(1250)) * 10000)

@@ -68,6 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("tables")
 
 
+@pytest.mark.quick("csv")
 @pytest.mark.parametrize("source", SOURCES)
 @given(
     st.lists(st.sampled_from(INFINITE), min_size=1, max_size=6),

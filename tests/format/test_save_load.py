@@ -197,6 +197,7 @@ def packed(**shapes: tuple[int, ...]) -> tuple[Manifest, dict[str, Array], dict[
     return replace(plain, version=0, graph=replace(plain.graph, parameters=tuple(parameters))), tensors, stored
 
 
+@pytest.mark.quick(".npz")
 def test_elements_of_8_bits_and_fewer_are_packed_as_onnx_does_and_read_again(path: Path) -> None:
     manifest, tensors, stored = packed(w=(5, 7), none=(3, 0), one=(), row=(8,), large=(2**20 + 3,))
     digest = save(path, manifest, tensors)
@@ -238,6 +239,7 @@ def test_a_number_that_a_packed_type_lacks_is_not_saved(
     assert not path.exists()
 
 
+@pytest.mark.quick("float4e2m1")
 @pytest.mark.parametrize("dtype", [name for name in PACKED if name.startswith("float")])
 def test_a_float_is_saved_if_ml_dtypes_finds_it_in_the_type(tmp_path: Path, dtype: str) -> None:
     """Random bits, and the numbers of the type with one of the highest bits of a float32 changed."""

@@ -404,6 +404,7 @@ def test_a_shape_is_a_claim(tmp_path: Path, version: int) -> None:
         refused(path, r"is damaged|takes .* of memory")
 
 
+@pytest.mark.quick("2")
 @VERSIONS
 def test_what_was_never_written_is_as_large_as_a_file_may_claim(tmp_path: Path, version: int) -> None:
     path = array(tmp_path, version=version)

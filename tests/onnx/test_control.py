@@ -184,6 +184,7 @@ def in_source(target: str, network: pnn.Network, feeds: Arrays) -> Arrays:
 
 
 @each_source
+@pytest.mark.quick("5-numpy", "5-torch")
 @pytest.mark.parametrize("examples", [5, pytest.param(50, marks=pytest.mark.long)])
 def test_random_nested_models_are_source_that_computes_the_same(target: str, examples: int) -> None:
     feeds = {name: np.random.default_rng(1).normal(size=(2, 3)).astype(np.float32) for name in "ab"}
@@ -568,6 +569,7 @@ def test_a_scan_with_other_attributes_is_refused(attribute: Any, message: str) -
         import_onnx(proto)
 
 
+@pytest.mark.long
 def test_branches_in_branches_have_an_end() -> None:
     inner = body("deepest", ["d"], helper.make_node("Exp", ["x"], ["d"]))
     for depth in range(DEEPEST + 1):
@@ -728,6 +730,7 @@ for row in ([1, 2], [-3, 3]):
 """
 
 
+@pytest.mark.quick("session")
 @pytest.mark.parametrize(
     ("how", "is_function"), [("import", False), ("import", True), ("session", False), ("session", True)]
 )

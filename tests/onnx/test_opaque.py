@@ -286,6 +286,7 @@ def outside(path: Path) -> TensorProto:
     return tensor
 
 
+@pytest.mark.long
 def test_a_node_of_a_stranger_is_checked_before_it_runs(tmp_path: Path) -> None:
     good = node("Inverse", ["r"], ["i"], "it", domain=MICROSOFT)
     pnn.load(forged(tmp_path / "good.npz", good.SerializeToString()))

@@ -88,6 +88,7 @@ USES: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.quick("predict")
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("use", USES)
 def test_whatever_runs_it(tmp_path: Path, use: str) -> None:
@@ -266,6 +267,7 @@ INVERSE = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
     g (float[SHAPE] x) => (float[SHAPE] y) { y = com.microsoft.Inverse (x) }"""
 
 
+@pytest.mark.long
 def test_inverses_are_computed_of_square_matrices_alone(tmp_path: Path) -> None:
     """onnxruntime looks at the sizes when it opens a model, but not at those of the arrays that it is given."""
     rng = np.random.default_rng(0)

@@ -81,6 +81,7 @@ def folder_of(path: Path, names: str | list[str]) -> Path:
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("layers", "names", "preprocess"),
     [
@@ -122,6 +123,7 @@ def test_other_pictures_of_a_folder_are_only_scaled(tmp_path: Path, layers: str,
     assert ("--preprocess digits finds digits in photographs" in told.notes[1]) == (layers == "1024-10")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
 def test_at_most_two_of_a_hundred_digits_are_unsure(loss: str) -> None:
     """Those that were held out, as predict answers; a higher threshold would leave out more."""

@@ -177,6 +177,7 @@ def test_few_pictures_have_more_epochs(colours: Path) -> None:
     assert len(trained.history.rows) == 1500 / (24 / 6)
 
 
+@pytest.mark.quick("shape1")
 @pytest.mark.parametrize("shape", [(12, 10), (1, 12, 10), (12, 10, 1), (12, 10, 3), (3, 12, 10), (144,)])
 def test_arrays_of_pictures(shape: tuple[int, ...]) -> None:
     y = np.arange(60) % 3

@@ -263,9 +263,8 @@ def test_several_processes_after_several_changes(tmp_path, monkeypatch, capfd, s
     check_as_one_process(case, capfd)
 
 
-@pytest.mark.parametrize(
-    "options", [OF_SHARDS[0], *(pytest.param(options, marks=pytest.mark.long) for options in OF_SHARDS[1:])]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("options", OF_SHARDS)
 def test_several_processes_refuse_other_answers(tmp_path, monkeypatch, capfd, options: list[str]) -> None:
     case = begun(tmp_path, monkeypatch, 0, *WORKERS)
     case.options += options
@@ -284,6 +283,7 @@ def test_several_processes_refuse_to_leave_an_input_out(tmp_path, monkeypatch, c
     assert "rows.npy, and have not" in capfd.readouterr().err
 
 
+@pytest.mark.quick("other_rows")
 @pytest.mark.parametrize("change", DATA)
 def test_one_process_says_what_has_changed(tmp_path, monkeypatch, capfd, change: Change) -> None:
     case = begun(tmp_path, monkeypatch, 0)
@@ -311,6 +311,7 @@ def test_one_process_goes_on_where_nothing_has_changed(tmp_path, monkeypatch) ->
     assert Path("out.jsonl").read_bytes() == Path("whole.jsonl").read_bytes()
 
 
+@pytest.mark.long
 def test_chunks_of_a_data_set_that_changed_within_their_sizes_and_times(tmp_path, monkeypatch, capfd) -> None:
     zarr = pytest.importorskip("zarr")
     monkeypatch.chdir(tmp_path)

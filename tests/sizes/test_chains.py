@@ -31,6 +31,7 @@ def passed(layers: tuple[Operation, ...], sizes: tuple[int, ...]) -> list[tuple[
     return found
 
 
+@pytest.mark.long
 @given(pairs, st.sampled_from(["conv", "convt"]))
 @settings(deadline=None, max_examples=60)
 def test_pytorch_gets_from_one_size_to_the_other(ends: list[tuple[int, int]], kind: Any) -> None:
@@ -71,6 +72,7 @@ def test_every_cell_counts(one: int, other: int, kind: Any) -> None:
     assert (x.grad > 0).all()
 
 
+@pytest.mark.long
 def test_there_is_none_where_no_way_leads() -> None:
     """All ways of transposed layers from each size on, by the formula of the output alone."""
     halves = [(4, 2, pad, added) for pad in (0, 1, 2) for added in (0, 1) if added <= pad]

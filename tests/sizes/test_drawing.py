@@ -537,6 +537,7 @@ def test_many_frames_are_small_and_fast(tmp_path):
         assert found.info["duration"] == 200
 
 
+@pytest.mark.long
 def test_too_many_frames_are_those_of_a_smaller_input():
     assert len(animate(conv(3), (28, 28))) == 400
     assert len(animate(conv(3), (6, 4))) == 8
