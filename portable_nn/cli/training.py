@@ -135,12 +135,18 @@ class CheckpointFlags:
         return {"checkpoint": self.folder, "every": int(every[1]) if every else None, "resume": resume}
 
     def owns(self, path: Path) -> bool:
-        """True if the training that resumes has written ``path``, and may replace it."""
-        if not (self.checkpoint and self.resume):
+        """True if the training that resumes has written ``path``, and may replace it.
+
+        Raises ``UsageError`` if it has, and is not to resume.
+        """
+        if not self.checkpoint:
             return False
         from portable_nn.training.checkpoint import is_outcome, is_record
 
-        return is_outcome(self.folder, path) or is_record(self.folder, path)
+        found = is_outcome(self.folder, path) or is_record(self.folder, path)
+        if found and not self.resume:
+            raise UsageError(f"{path} is what the training in {self.folder} saved: --resume goes on with it")
+        return found
 
     def note(self, digest: str) -> None:
         """Note that the training has saved a network with this digest, for ``owns``."""

@@ -289,5 +289,7 @@ def find_optimizer(optimizer: Optimizer | str | None) -> Optimizer:
     if isinstance(found, str) and found in OPTIMIZERS:
         return OPTIMIZERS[found]()  # type: ignore[call-arg]
     if not isinstance(found, Optimizer):
-        raise UsageError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, or such as Adam(0.001), not {optimizer!r}")
+        raise UsageError(
+            f"optimizer must be one of {', '.join(OPTIMIZERS)}, or an optimizer such as Adam(0.001), not {optimizer!r}"
+        )
     return found

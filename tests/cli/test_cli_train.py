@@ -365,6 +365,8 @@ def test_killed_and_resumed(shell, tmp_path, flowers_csv, every, number, where):
 
 def test_resuming_what_is_done(run, flowers_csv):
     first = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run")
+    begun_anew = run(*FLOWERS, "--epochs", "3", "--checkpoint", "run")
+    assert begun_anew.err == "error: m.safetensors is what the training in run saved: --resume goes on with it\n"
     again = run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume")
     assert again == (0, first.out, "resuming run/checkpoint-00000008.safetensors: all 2 epochs are done\n")
     assert run(*FLOWERS, "--epochs", "2", "--checkpoint", "run", "--resume", "--quiet").err == ""

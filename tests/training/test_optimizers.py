@@ -120,6 +120,6 @@ def test_wrong_arguments(make: Callable[[], Optimizer], message: str) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgdd", 0.1, pnn.SGD])
 def test_what_is_no_optimizer(optimizer: Any) -> None:
-    names = f"one of {', '.join(OPTIMIZERS)}, or such as Adam"
+    names = f"one of {', '.join(OPTIMIZERS)}, or an optimizer such as Adam"
     with pytest.raises(UsageError, match=rf"^optimizer must be {names}.*, not {re.escape(repr(optimizer))}$"):
         mlp().fit(X, Y, loss="mean_squared_error", optimizer=optimizer)

@@ -51,8 +51,10 @@ def _attended(
         keys = keys + emit("Squeeze", sizes(past[0], [2]), integers([0]))
     added = _added_mask(mask, keys, mask_filter_value, q.dtype)
     added = added + bias if added and bias else added or bias
-    heads = {"q_num_heads": num_heads, "kv_num_heads": num_heads, "is_causal": unidirectional}
-    return emit_all("Attention", q, k, v, added, *past, **heads, scale=scale or None, outputs=3)
+    return emit_all(
+        "Attention", q, k, v, added, *past, outputs=3,
+        q_num_heads=num_heads, kv_num_heads=num_heads, is_causal=unidirectional, scale=scale or None,
+    )  # fmt: skip
 
 
 def self_attention(
