@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -270,8 +269,7 @@ def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iter
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
     yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
-    with suppress(PortableNNError):  # What is found in an image, say, has another size where numbers are larger.
-        yield from () if isinstance(found.other, Elsewhere) else unseen(found)
+    yield from () if isinstance(found.other, Elsewhere) else unseen(found)
     for name, difference_of_output in outputs.items():
         far = FAR_IN_STEPS if found.steps else FAR
         most = far if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 
@@ -11,8 +12,10 @@ from onnx import NodeProto
 
 from portable_nn.comparison.bodies import untaken
 from portable_nn.comparison.given import Given
+from portable_nn.comparison.matching import Match
 from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import attributes, difference_of, node_difference
+from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import difference, finite_gaps
 
@@ -35,15 +38,13 @@ def unseen(found: Given) -> Iterator[str]:
     """The outputs that are empty, and the nodes that agree on all inputs, but not beyond.
 
     Nodes are not looked at where one of the models rounds more than floats do.
-
-    Raises ``FormatError`` and ``UnsupportedError`` where a model does not run on larger numbers.
     """
     shown = {name for known in found.theirs for name in found.one.outputs if found.one.output(name, known).size}
     yield from (f"output '{name}' is empty on all inputs; {_DECIDING}" for name in sorted({*found.one.outputs} - shown))
     if found.is_narrow or found.one.is_quantised:
         return
     # The first of them may be found alone.
-    for name, how in chain(untaken(found), _other_tables(found), _other_constants(found), _stretched(found)):
+    for name, how in chain(untaken(found), _other_tables(found), _other_constants(found), _beyond(found)):
         yield f"{found.other.label(name)} agrees on all inputs, but {how}; {_DECIDING}"
 
 
@@ -84,38 +85,59 @@ def _is_another(x: Array, y: Array) -> bool:
     )
 
 
-def _stretched(found: Given) -> Iterator[tuple[str, str]]:
-    """The nodes that differ where what they read is larger, so that a limit is reached.
+_BEYOND: Final = {
+    f"numbers {STRETCH} times as large": ("f", "f", STRETCH),
+    f"whole numbers {STRETCH} times as large": ("i", "", STRETCH),
+    "negative whole numbers": ("i", "", -1),
+}
+"""What is multiplied: the kinds of inputs and of values between, where whole numbers may be sizes; and by what."""
+
+
+@np.errstate(over="ignore")  # A mask is the lowest number, say.
+def _times(kinds: str, factor: int, x: Array) -> Array:
+    return np.multiply(x, factor, dtype=x.dtype) if x.dtype.kind in kinds else x
+
+
+def _beyond(found: Given) -> Iterator[tuple[str, str]]:
+    """The nodes that differ where numbers are larger, so that a limit is reached, or whole numbers are negative."""
+    for words, how in _BEYOND.items():
+        with suppress(PortableNNError):  # What is found in an image, say, has another size where numbers are larger.
+            for name, nodes in _changed(found, *how):
+                yield name, f"not on {words}" + (nodes and f": {nodes}")
+
+
+def _changed(found: Given, kinds: str, between: str, factor: int) -> Iterator[tuple[str, str]]:
+    """The nodes that differ where inputs, and floats that nodes read, are multiplied, and how they differ as nodes.
 
     They read one value: several may depend on each other, as x and whether it is above 20 do.
+
+    Raises ``FormatError`` and ``UnsupportedError`` where a model does not run on these numbers.
     """
+    known = found.theirs[0]
     met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
-    given = _wide(found.theirs[0], {match.value for match in met.values()})
+    given = {match.value: _times(between, factor, known[match.value]) for match in met.values()}
+    feeds = {name: _times(kinds, factor, known[name]) for name in found.one.inputs}
+    if all(x is known[name] for name, x in (feeds | given).items()):
+        return
     moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
-    [theirs] = found.one.run([_wide(found.theirs[0], found.one.inputs)], {name: [x] for name, x in given.items()})
-    [ours] = found.other.run([_wide(found.feeds[0], found.other.inputs)], {name: [x] for name, x in moved.items()})
-    place = found.one.place
+    [theirs] = found.one.run([feeds], {name: [x] for name, x in given.items()})
+    ends = {name: _times(kinds, factor, found.feeds[0][name]) for name in found.other.inputs}
+    [ours] = found.other.run([ends], {name: [x] for name, x in moved.items()})
     for name, match in met.items():
-        read = [met[each].value if each in met else each for each in found.other.read_from(name, met)]
-        alone = len(read) == len(found.one.read_from(match.value, found.met)) == 1
-        # Where axes are turned back, the second model computes the value from a later one: that is not compared.
-        if alone and place.get(read[0], -1) <= place[match.value]:
-            known = given if match.value in read else theirs
-            if _are_apart(match.arranged(known[match.value], ours[name]), ours[name]):
-                nodes = node_difference(found.one, found.other, match.value, name)
-                yield name, f"not on numbers {STRETCH} times as large" + (nodes and f": {nodes}")
+        if read := _read_alone(found, name, met):
+            wanted = match.arranged((given if match.value == read else theirs)[match.value], ours[name])
+            if finite_gaps(wanted, ours[name]).sum() > OFF * finite_gaps(wanted, np.zeros_like(wanted)).sum():
+                yield name, node_difference(found.one, found.other, match.value, name)
 
 
-def _are_apart(one: Array, other: Array) -> bool:
-    return bool(finite_gaps(one, other).sum() > OFF * finite_gaps(one, np.zeros_like(one)).sum())
+def _read_alone(found: Given, name: str, met: Mapping[str, Match]) -> str:
+    """The one value of the first model that both values are computed from; empty if there is none."""
+    before = [met[each].value if each in met else each for each in found.other.read_from(name, met)]
+    alone = len(before) == len(found.one.read_from(met[name].value, found.met)) == 1
+    place = found.one.place
+    # Where axes are turned back, the second model computes the value from a later one: that is not compared.
+    return before[0] if alone and place.get(before[0], -1) <= place[met[name].value] else ""
 
 
 def _settings(side: Side, node: NodeProto) -> tuple[str, ...]:
     return (node.op_type, *attributes(side, node))
-
-
-@np.errstate(over="ignore")  # A mask is the lowest number, say.
-def _wide(known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
-    """Some of the values, of which floats are larger."""
-    arrays = {name: known[name] for name in names}
-    return {name: np.multiply(x, STRETCH, dtype=x.dtype) if x.dtype.kind == "f" else x for name, x in arrays.items()}

@@ -446,6 +446,25 @@ def test_a_branch_that_sizes_decide_is_compared(wrong: str) -> None:
     assert "its then_branch, which none takes, differs: there and there" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        ("a = Abs(x) r = Identity(a)", "r = Identity(x)", "negative whole numbers"),
+        ("a = Min(x, k) r = Identity(a)", "r = Identity(x)", "whole numbers 32 times as large"),
+        ("s = Sign(x) r = Mul(x, s)", "r = Abs(x)", ""),
+    ],
+)
+def test_whole_numbers_that_are_not_drawn_decide(one: str, other: str, where: str) -> None:
+    """Inputs of whole numbers are drawn as 0 and 1 where nothing says what they may be."""
+    models = [
+        made(f"(int64[n,4] x) => (float[n,4] y) {{{text} y = Cast<to = 1>(r)}}", {"k": np.int64(9)})
+        for text in (other, one)
+    ]
+    found = pnn.diff(*models)
+    assert found.verdict == ("undecided" if where else "same")
+    assert where in found.reason
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"

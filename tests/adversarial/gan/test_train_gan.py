@@ -273,7 +273,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"average": 1.0}, "average must be a number from 0 to less than 1, not 1"),
     (
         {"optimizers": "tiger"},
-        "optimizer must be one of sgd, rmsprop, adam, adamw, amsgrad, lion, or an optimizer such as Adam(0.001), not 't",
+        "optimizer must be one of sgd, rmsprop, adam, adamw, amsgrad, lion, or an optimizer such as Adam(0.001)",
     ),
     ({"optimizers": (pnn.SGD(), pnn.SGD(), pnn.SGD())}, "optimizers must be two, the generator's and the "
      "discriminator's, or one, not 3"),
