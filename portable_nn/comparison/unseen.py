@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from onnx import NodeProto
@@ -18,6 +19,9 @@ from portable_nn.comparison.structure import attributes, difference_of, node_dif
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
 from portable_nn.onnx.verification.differences import difference, finite_gaps
+
+Times: TypeAlias = Callable[[Mapping[str, Array], Iterable[str]], dict[str, Array]]
+"""A function that gives some of the values, of which some are multiplied."""
 
 ENDLESS: Final = 1e9
 """The magnitude from which on a limit is none, and a mask hides all."""
@@ -86,48 +90,75 @@ def _is_another(x: Array, y: Array) -> bool:
 
 
 _BEYOND: Final = {
-    f"numbers {STRETCH} times as large": ("f", "f", STRETCH),
-    f"whole numbers {STRETCH} times as large": ("i", "", STRETCH),
-    "negative whole numbers": ("i", "", -1),
+    f"numbers {STRETCH} times as large": ("f", STRETCH),
+    f"whole numbers {STRETCH} times as large": ("i", STRETCH),
+    "negative whole numbers": ("i", -1),
 }
-"""What is multiplied: the kinds of inputs and of values between, where whole numbers may be sizes; and by what."""
-
-
-@np.errstate(over="ignore")  # A mask is the lowest number, say.
-def _times(kinds: str, factor: int, x: Array) -> Array:
-    return np.multiply(x, factor, dtype=x.dtype) if x.dtype.kind in kinds else x
+"""The kind of numbers that are multiplied, and by what, by what is then said of them."""
 
 
 def _beyond(found: Given) -> Iterator[tuple[str, str]]:
     """The nodes that differ where numbers are larger, so that a limit is reached, or whole numbers are negative."""
-    for words, how in _BEYOND.items():
+    kinds = {found.feeds[0][name].dtype.kind for name in found.other.inputs}
+    met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
+    for words, (kind, factor) in _BEYOND.items():
+        times = partial(_times, kind, factor)
         with suppress(PortableNNError):  # What is found in an image, say, has another size where numbers are larger.
-            for name, nodes in _changed(found, *how):
-                yield name, f"not on {words}" + (nodes and f": {nodes}")
+            if kind == "f":  # Whole numbers between inputs and outputs may be sizes.
+                for name, nodes in _changed(found, met, times):
+                    yield name, f"not on {words}" + nodes
+            if kind in kinds:
+                for name in _changed_ends(found, met, times):
+                    yield name, f"not on {words}"
 
 
-def _changed(found: Given, kinds: str, between: str, factor: int) -> Iterator[tuple[str, str]]:
-    """The nodes that differ where inputs, and floats that nodes read, are multiplied, and how they differ as nodes.
+@np.errstate(over="ignore")  # A mask is the lowest number, say.
+def _times(kind: str, factor: int, known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
+    """Some of the values, of which those of a kind are multiplied."""
+    arrays = {name: known[name] for name in names}
+    for name, x in arrays.items():
+        if x.dtype.kind == kind:
+            arrays[name] = np.multiply(x, factor, dtype=x.dtype)
+    return arrays
+
+
+def _changed_ends(found: Given, met: Mapping[str, Match], times: Times) -> Iterator[str]:
+    """The outputs that differ where inputs are changed: one side of a Where, say, is taken there alone."""
+    rounds = [times(known, found.one.inputs) for known in found.theirs]
+    theirs = found.one.run(rounds, {})
+    rounds = [times(known, found.other.inputs) for known in found.feeds]
+    ours = found.other.run(rounds, {})
+    for name in found.other.outputs:
+        if name in met:
+            match = met[name]
+            if any(_are_apart(match, x[match.value], y[name]) for x, y in zip(theirs, ours, strict=True)):
+                yield name
+
+
+def _changed(found: Given, met: Mapping[str, Match], times: Times) -> Iterator[tuple[str, str]]:
+    """The nodes that differ where what they read is changed, and how they differ as nodes.
 
     They read one value: several may depend on each other, as x and whether it is above 20 do.
-
-    Raises ``FormatError`` and ``UnsupportedError`` where a model does not run on these numbers.
     """
-    known = found.theirs[0]
-    met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
-    given = {match.value: _times(between, factor, known[match.value]) for match in met.values()}
-    feeds = {name: _times(kinds, factor, known[name]) for name in found.one.inputs}
-    if all(x is known[name] for name, x in (feeds | given).items()):
-        return
-    moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
+    given = times(found.theirs[0], {match.value for match in met.values()})
+    feeds = times(found.theirs[0], found.one.inputs)
     [theirs] = found.one.run([feeds], {name: [x] for name, x in given.items()})
-    ends = {name: _times(kinds, factor, found.feeds[0][name]) for name in found.other.inputs}
-    [ours] = found.other.run([ends], {name: [x] for name, x in moved.items()})
+    moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
+    feeds = times(found.feeds[0], found.other.inputs)
+    [ours] = found.other.run([feeds], {name: [x] for name, x in moved.items()})
     for name, match in met.items():
-        if read := _read_alone(found, name, met):
-            wanted = match.arranged((given if match.value == read else theirs)[match.value], ours[name])
-            if finite_gaps(wanted, ours[name]).sum() > OFF * finite_gaps(wanted, np.zeros_like(wanted)).sum():
-                yield name, node_difference(found.one, found.other, match.value, name)
+        read = _read_alone(found, name, met)
+        values = given if match.value == read else theirs
+        if read and _are_apart(match, values[match.value], ours[name]):
+            nodes = node_difference(found.one, found.other, match.value, name)
+            yield name, nodes and f": {nodes}"
+
+
+def _are_apart(match: Match, theirs: Array, ours: Array) -> bool:
+    if theirs.size != ours.size:
+        return True
+    wanted = match.arranged(theirs, ours)
+    return bool(finite_gaps(wanted, ours).sum() > OFF * finite_gaps(wanted, np.zeros_like(wanted)).sum())
 
 
 def _read_alone(found: Given, name: str, met: Mapping[str, Match]) -> str:

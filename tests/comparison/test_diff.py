@@ -465,6 +465,35 @@ def test_whole_numbers_that_are_not_drawn_decide(one: str, other: str, where: st
     assert where in found.reason
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("l = Sin(x) s = Cos(x) y = Where(g, l, s)", "y = Cos(x)"),
+        ("l = Sin(x) s = Cos(x) y = Where(g, l, s)", "l = Neg(x) s = Cos(x) y = Where(g, l, s)"),
+        ("xx = Mul(x, z) y = Min(xx, k)", "y = Mul(x, z)"),
+    ],
+)
+def test_a_side_that_no_input_takes_decides(one: str, other: str) -> None:
+    """Nor one value: the sides of a Where, or a product of two inputs."""
+    texts = [one, other, "l = Sin(x) s = Cos(x) n = Not(g) y = Where(n, s, l)"]
+    head = "(float[n,4] x, float[n,4] z) => (float[n,4] y) {g = Greater(x, k)"
+    models = [made(f"{head} {text}}}", {"k": np.float32(20)}) for text in texts]
+    for each in (models[:2], models[1::-1]):
+        found = pnn.diff(*each)
+        assert found.verdict == "undecided"
+        assert "agrees on all inputs, but not on numbers 32 times as large" in found.reason
+    assert pnn.diff(models[0], models[2]).verdict == ("same" if "Where" in one else "parted")
+
+
+def test_a_size_that_is_another_where_numbers_are_negative_decides() -> None:
+    text = "(int64[n,4] x) => (int64[m] y) {s = ReduceSum<keepdims = 0>(x) y = Range(zero, s, one)}"
+    stored = {"zero": np.int64(0), "one": np.int64(1)}
+    other = made(text.replace("{", "{a = Abs(x) ").replace("(x) y", "(a) y"), stored)
+    found = pnn.diff(other, made(text, stored))
+    assert found.verdict == "undecided"
+    assert "'y' (Range) agrees on all inputs, but not on negative whole numbers" in found.reason
+
+
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:
     one = made("(float[n,3] x, float[n,3] y) => (float[n,3] z) {z = Sub(x, y)}")
     assert pnn.diff(one, made("(float[n,3] y, float[n,3] x) => (float[n,3] z) {z = Sub(x, y)}")).verdict == "same"
