@@ -72,7 +72,8 @@ def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     ]
     with names["ThreadingHTTPServer"](("localhost", 0), names["Handler"]) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        for sent in (b"[[1, 2, 3]]", b'["/etc/hostname"]', b'{"path": 1}', b"no JSON"):
+        too_large, too_deep = b"[[1%b, 2]]" % (b"0" * 400), b"[" * 10**5
+        for sent in (b"[[1, 2, 3]]", b'["/etc/hostname"]', b'{"path": 1}', b"no JSON", too_large, too_deep):
             with pytest.raises(HTTPError) as refused:
                 urlopen(f"http://localhost:{server.server_port}", sent)
             with refused.value as answer:
