@@ -251,7 +251,7 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
         if math.isinf(first.likely):
             return "undecided", f"at {first.nodes_b[-1]} the models differ, and no bound of rounding is known there"
         return "undecided", f"a difference at {first.nodes_b[-1]} is ten times what rounding probably explains"
-    if why := next(_open_questions(found, outputs), ""):
+    if why := next(_open_questions(found, outputs, drawn), ""):
         return "undecided", why
     if types := found.narrower():
         worst = max(outputs.values(), key=lambda each: each.max_rel_error, default=Difference())
@@ -261,7 +261,7 @@ def _verdict(found: Alignment, outputs: Mapping[str, Difference], *, drawn: bool
     return "same", "on all inputs that were tried, nothing differs that rounding does not explain"
 
 
-def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iterator[str]:
+def _open_questions(found: Alignment, outputs: Mapping[str, Difference], drawn: bool) -> Iterator[str]:
     """The reasons why models are not said to be the same, though no nodes are found that differ."""
     yield from found.open_ends()
     for name, gap in found.gaps.items():
@@ -269,7 +269,7 @@ def _open_questions(found: Alignment, outputs: Mapping[str, Difference]) -> Iter
             yield f"of {found.other.label(name)}, no bound of rounding is known, and its values differ"
     yield from (f"output '{name}' has no counterpart" for name in found.unmet)
     yield from (f"nodes agree as far as their type says, but not {each}" for each in found.other_weights())
-    yield from () if isinstance(found.other, Elsewhere) else unseen(found)
+    yield from () if isinstance(found.other, Elsewhere) else unseen(found, drawn=drawn)
     for name, difference_of_output in outputs.items():
         far = FAR_IN_STEPS if found.steps else FAR
         most = far if name in found.one.dependent else 0.0  # Nothing is rounded on the way to a constant.

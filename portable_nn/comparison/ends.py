@@ -14,6 +14,7 @@ from portable_nn.core.graph import Shape, Value, format_shape
 from portable_nn.core.tensors import Array
 from portable_nn.core.text import quantity, some
 from portable_nn.engines.feeds import fitted
+from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import reads
 from portable_nn.runtimes.subject import Feeds, Subject
 from portable_nn.runtimes.task import Port
@@ -82,11 +83,35 @@ def unlike_ends(one: Side, other: Side) -> str:
         if order is None:
             shapes = f"{format_shape(ours.shape)} and {format_shape(theirs.shape)}"
             return f"input '{ours.name}' of A and '{theirs.name}' of B have the shapes {shapes}"
-    return ""
+    deciding = (text for text, decides in _other_words(one, other) if decides)
+    return next(deciding, "")
+
+
+def _other_words(one: Side, other: Side) -> Iterator[tuple[str, bool]]:
+    """The categories and classes that numbers stand for, where two networks have others, and whether that decides.
+
+    Classes may be called otherwise; categories, and the same classes in another order, make another function.
+    """
+    ours, theirs = (_words(side.subject.network) for side in (one, other))
+    for (name, mine, is_read), (_, its, _) in zip(ours, theirs, strict=False):
+        if mine and its and mine != its:
+            text = f"{name} has {some(mine)} in A, and {some(its)} in B"
+            yield text, is_read or sorted(mine) == sorted(its)
+
+
+def _words(network: Network | str) -> Iterator[tuple[str, Sequence[str], bool]]:
+    """The categories of each column, and the classes of each output: what has them, the words, and if they are read."""
+    if isinstance(network, Network):
+        for info in network.inputs:
+            for column in info.columns:
+                yield f"column '{column.name}'", column.categories, True
+        for output in network.outputs:
+            yield f"output '{output.name}'", output.labels, False
 
 
 def other_ends(one: Side, other: Side) -> Iterator[str]:
-    """Notes on inputs of other names, and whose axes have another order, and on outputs of another size."""
+    """Notes on inputs of other names, and whose axes have another order, and on outputs of another size or words."""
+    yield from (text for text, decides in _other_words(one, other) if not decides)
     named = [
         f"'{ours.name}' and '{theirs.name}'" for ours, theirs, _ in _entries(one, other) if ours.name != theirs.name
     ]

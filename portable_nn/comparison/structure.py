@@ -99,7 +99,8 @@ class Structure:
     def _made(self, node: NodeProto) -> str:
         read = [self.hash_of(name) for name in self.side.read_by[id(node)]] if _has_body(node) else None
         inputs = read or [self.hash_of(name) for name in trimmed(node.input)]
-        text = "\n".join([node.op_type, node.domain, *attributes(self.side, node), *inputs])
+        parts = len(node.output) if node.op_type == "Split" else 1  # Without sizes, their number says what they are.
+        text = "\n".join([node.op_type, node.domain, str(parts), *attributes(self.side, node), *inputs])
         return hashlib.sha256(text.encode()).hexdigest()
 
 

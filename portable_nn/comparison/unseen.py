@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from itertools import chain
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
 from onnx import NodeProto
@@ -18,10 +17,7 @@ from portable_nn.comparison.side import Side
 from portable_nn.comparison.structure import attributes, difference_of, node_difference
 from portable_nn.core.errors import PortableNNError
 from portable_nn.core.tensors import Array
-from portable_nn.onnx.verification.differences import difference, finite_gaps
-
-Times: TypeAlias = Callable[[Mapping[str, Array], Iterable[str]], dict[str, Array]]
-"""A function that gives some of the values, of which some are multiplied."""
+from portable_nn.onnx.verification.differences import difference, finite_gaps, gaps
 
 ENDLESS: Final = 1e9
 """The magnitude from which on a limit is none, and a mask hides all."""
@@ -38,17 +34,19 @@ OFF: Final = 0.01
 _DECIDING: Final = "inputs that show it (INPUTS, inputs=) would decide"
 
 
-def unseen(found: Given) -> Iterator[str]:
+def unseen(found: Given, *, drawn: bool) -> Iterator[str]:
     """The outputs that are empty, and the nodes that agree on all inputs, but not beyond.
 
-    Nodes are not looked at where one of the models rounds more than floats do.
+    Whole models are run on others only where inputs are ``drawn``, as the user's own are what counts. Nodes are not
+    looked at where one of the models rounds more than floats do.
     """
     shown = {name for known in found.theirs for name in found.one.outputs if found.one.output(name, known).size}
-    yield from (f"output '{name}' is empty on all inputs; {_DECIDING}" for name in sorted({*found.one.outputs} - shown))
+    for name in sorted({*found.one.outputs} - shown):
+        yield f"output '{name}' is empty on all inputs; {_DECIDING}"
     if found.is_narrow or found.one.is_quantised:
         return
     # The first of them may be found alone.
-    for name, how in chain(untaken(found), _other_tables(found), _other_constants(found), _beyond(found)):
+    for name, how in chain(untaken(found), _other_tables(found), _other_constants(found), _beyond(found, drawn)):
         yield f"{found.other.label(name)} agrees on all inputs, but {how}; {_DECIDING}"
 
 
@@ -89,62 +87,68 @@ def _is_another(x: Array, y: Array) -> bool:
     )
 
 
-_BEYOND: Final = {
-    f"numbers {STRETCH} times as large": ("f", STRETCH),
-    f"whole numbers {STRETCH} times as large": ("i", STRETCH),
-    "negative whole numbers": ("i", -1),
+class _Change(NamedTuple):
+    """Other numbers: of what kind those are that change, what becomes of them, and whether values between change."""
+
+    kind: str
+    change: Callable[[Array], Array]
+    within: bool = False
+
+    def of(self, known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
+        """Some of the values."""
+        found = {name: known[name] for name in names}
+        for name, x in found.items():
+            if x.dtype.kind == self.kind:
+                with np.errstate(over="ignore"):  # A mask is the lowest number, say.
+                    found[name] = np.asarray(self.change(x))
+        return found
+
+
+_CHANGES: Final = {
+    f"numbers {STRETCH} times as large": _Change("f", lambda x: x * STRETCH, within=True),
+    "multiples of a half": _Change("f", lambda x: np.rint(x * 2) / 2, within=True),  # ... which are often equal, or 0.
+    "numbers of the other sign": _Change("f", np.negative),
+    f"whole numbers {STRETCH} times as large": _Change("i", lambda x: x * STRETCH),
+    "whole numbers of the other sign": _Change("i", np.negative),
 }
-"""The kind of numbers that are multiplied, and by what, by what is then said of them."""
+"""Other numbers. Of floats between, rewrites may rely on the sign; whole numbers may be sizes there."""
 
 
-def _beyond(found: Given) -> Iterator[tuple[str, str]]:
-    """The nodes that differ where numbers are larger, so that a limit is reached, or whole numbers are negative."""
-    kinds = {found.feeds[0][name].dtype.kind for name in found.other.inputs}
+def _beyond(found: Given, drawn: bool) -> Iterator[tuple[str, str]]:
+    """The nodes that differ on other numbers, and these."""
+    kinds = {found.feeds[0][name].dtype.kind for name in found.other.inputs if drawn}
     met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
-    for words, (kind, factor) in _BEYOND.items():
-        times = partial(_times, kind, factor)
+    for words, change in _CHANGES.items():
         with suppress(PortableNNError):  # What is found in an image, say, has another size where numbers are larger.
-            if kind == "f":  # Whole numbers between inputs and outputs may be sizes.
-                for name, nodes in _changed(found, met, times):
+            if change.within:
+                for name, nodes in _changed(found, met, change):
                     yield name, f"not on {words}" + nodes
-            if kind in kinds:
-                for name in _changed_ends(found, met, times):
+            if change.kind in kinds:
+                for name in _changed_ends(found, met, change):
                     yield name, f"not on {words}"
 
 
-@np.errstate(over="ignore")  # A mask is the lowest number, say.
-def _times(kind: str, factor: int, known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
-    """Some of the values, of which those of a kind are multiplied."""
-    arrays = {name: known[name] for name in names}
-    for name, x in arrays.items():
-        if x.dtype.kind == kind:
-            arrays[name] = np.multiply(x, factor, dtype=x.dtype)
-    return arrays
-
-
-def _changed_ends(found: Given, met: Mapping[str, Match], times: Times) -> Iterator[str]:
+def _changed_ends(found: Given, met: Mapping[str, Match], change: _Change) -> Iterator[str]:
     """The outputs that differ where inputs are changed: one side of a Where, say, is taken there alone."""
-    rounds = [times(known, found.one.inputs) for known in found.theirs]
+    rounds = [change.of(known, found.one.inputs) for known in found.theirs[:2]]
     theirs = found.one.run(rounds, {})
-    rounds = [times(known, found.other.inputs) for known in found.feeds]
-    ours = found.other.run(rounds, {})
-    for name in found.other.outputs:
-        if name in met:
-            match = met[name]
-            if any(_are_apart(match, x[match.value], y[name]) for x, y in zip(theirs, ours, strict=True)):
+    rounds = [change.of(known, found.other.inputs) for known in found.feeds[:2]]
+    for known, ours in zip(theirs, found.other.run(rounds, {}), strict=True):
+        for name in found.other.outputs:
+            if name in met and _are_apart(met[name], known[met[name].value], ours[name]):
                 yield name
 
 
-def _changed(found: Given, met: Mapping[str, Match], times: Times) -> Iterator[tuple[str, str]]:
+def _changed(found: Given, met: Mapping[str, Match], change: _Change) -> Iterator[tuple[str, str]]:
     """The nodes that differ where what they read is changed, and how they differ as nodes.
 
     They read one value: several may depend on each other, as x and whether it is above 20 do.
     """
-    given = times(found.theirs[0], {match.value for match in met.values()})
-    feeds = times(found.theirs[0], found.one.inputs)
+    given = change.of(found.theirs[0], {match.value for match in met.values()})
+    feeds = change.of(found.theirs[0], found.one.inputs)
     [theirs] = found.one.run([feeds], {name: [x] for name, x in given.items()})
     moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
-    feeds = times(found.feeds[0], found.other.inputs)
+    feeds = change.of(found.feeds[0], found.other.inputs)
     [ours] = found.other.run([feeds], {name: [x] for name, x in moved.items()})
     for name, match in met.items():
         read = _read_alone(found, name, met)
@@ -155,10 +159,13 @@ def _changed(found: Given, met: Mapping[str, Match], times: Times) -> Iterator[t
 
 
 def _are_apart(match: Match, theirs: Array, ours: Array) -> bool:
+    """True if arrays differ by more than rounding could, or one has numbers where the other has NaN."""
     if theirs.size != ours.size:
         return True
-    wanted = match.arranged(theirs, ours)
-    return bool(finite_gaps(wanted, ours).sum() > OFF * finite_gaps(wanted, np.zeros_like(wanted)).sum())
+    # A mask may be the lowest number, or infinite.
+    wanted, found = (np.clip(x.astype(np.float64), -ENDLESS, ENDLESS) for x in (match.arranged(theirs, ours), ours))
+    most = OFF * finite_gaps(wanted, np.zeros_like(wanted)).sum()
+    return bool(gaps(wanted, found).sum() > most)
 
 
 def _read_alone(found: Given, name: str, met: Mapping[str, Match]) -> str:

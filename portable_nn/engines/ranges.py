@@ -159,7 +159,7 @@ def faults_of(graph: Graph, parameters: NamedArrays, infos: Sequence[InputInfo],
 
 def ranges(graph: Graph, parameters: NamedArrays) -> dict[str, Range]:
     """The ranges of the inputs whose first nodes say what they are made for, by name."""
-    found = {value.name: _range(graph, parameters, value) for value in graph.inputs}
+    found = {value.name: _range(graph, parameters, value) for value in graph.inputs if value.shape}
     return {name: each for name, each in found.items() if each}
 
 

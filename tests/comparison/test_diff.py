@@ -449,7 +449,7 @@ def test_a_branch_that_sizes_decide_is_compared(wrong: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other", "where"),
     [
-        ("a = Abs(x) r = Identity(a)", "r = Identity(x)", "negative whole numbers"),
+        ("a = Abs(x) r = Identity(a)", "r = Identity(x)", "whole numbers of the other sign"),
         ("a = Min(x, k) r = Identity(a)", "r = Identity(x)", "whole numbers 32 times as large"),
         ("s = Sign(x) r = Mul(x, s)", "r = Abs(x)", ""),
     ],
@@ -485,13 +485,80 @@ def test_a_side_that_no_input_takes_decides(one: str, other: str) -> None:
     assert pnn.diff(models[0], models[2]).verdict == ("same" if "Where" in one else "parted")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        ("g = Greater(x, k)", "g = GreaterOrEqual(x, k)", "multiples of a half"),
+        ("n = ReduceL2<axes = [1]>(x) g = Div(x, n)", "g = LpNormalization<axis = 1>(x)", "multiples of a half"),
+        ("p = Pow(x, two) r = Relu(x) g = Add(p, r)", "p = Pow(x, two) r = Abs(x) g = Add(p, r)", "of the other sign"),
+        (
+            "s = ReduceMax<keepdims = 0>(x) a = Relu(x) g = Mul(a, s)",
+            "s = ReduceMax<keepdims = 0>(x) a = Clip(x, k, most) g = Mul(a, s)",
+            "numbers 32 times as large",
+        ),
+    ],
+)
+def test_ties_signs_and_single_numbers_decide(one: str, other: str, where: str) -> None:
+    stored = {"k": np.float32(0), "two": np.float32(2), "most": np.float32(6)}
+    texts = [f"(float[n,4] x) => (float[n,4] y) {{{text} y = Cast<to = 1>(g)}}" for text in (one, other)]
+    for each in (texts, texts[::-1]):
+        found = pnn.diff(*(made(text, stored) for text in each))
+        assert found.verdict == "undecided"
+        assert where in found.reason
+
+
+def test_the_parts_of_a_split_without_sizes_are_as_many_as_its_outputs() -> None:
+    text = "(float[n,4] x) => (float[n,1] y) {a, b = Split<axis = 1>(x) y = ReduceMax<axes = [1]>(a)}"
+    found = pnn.diff(made(text), made(text.replace("a, b", "a, b, c, d")))
+    assert found.verdict == "parted"
+    assert found.partings[0].why == "(1, 2) in A, (1, 1) in B"
+
+
+def test_dynamic_steps_are_compared_on_numbers_of_both_signs() -> None:
+    """A zero point that is forgotten is 0 on positive numbers."""
+    weight = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    text = """(float[n,4] x) => (float[n,4] y) {q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, w)
+        f = Cast<to = 1>(i) k = Mul(s, step) y = Mul(f, k)}"""
+    narrow = {"w": np.round(weight / 0.02).astype(np.int8), "step": np.float32(0.02)}
+    floats = made("(float[n,4] x) => (float[n,4] y) {y = MatMul(x, w)}", {"w": weight})
+    assert pnn.diff(made(text, narrow), floats).verdict == "parted"
+    assert pnn.diff(made(text.replace("(q, w)", "(q, w, z)"), narrow), floats).verdict == "same"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "words", "verdict"),
+    [
+        ("(string[n,2] x) => (int64[n,2] y) {y = ai.onnx.ml.LabelEncoder<keys_strings = [WORDS], values_int64s = [1, 2]"
+         ", default_int64 = 0>(x)}", ('"cat", "dog"', '"cat", "cow"'), "parted"),
+        ('(float[n,2] x) => (string[n] y, float[n,2] z) {y, z = ai.onnx.ml.LinearClassifier<classlabels_strings = '
+         '[WORDS], coefficients = [1.0, 0.5, -1.0, -0.5], intercepts = [0.0, 0.1], post_transform = "NONE">(x)}',
+         ('"a", "b"', '"b", "a"'), "parted"),
+        ('(float[n,2] x) => (string[n] y, float[n,2] z) {y, z = ai.onnx.ml.LinearClassifier<classlabels_strings = '
+         '[WORDS], coefficients = [1.0, 0.5, -1.0, -0.5], intercepts = [0.0, 0.1], post_transform = "NONE">(x)}',
+         ('"a", "b"', '"a", "c"'), "same"),
+    ],
+)  # fmt: skip
+def test_words_that_numbers_stand_for_are_compared(nodes: str, words: tuple[str, str], verdict: str) -> None:
+    head = '<ir_version: 8, opset_import: ["": 17, "ai.onnx.ml": 3]> g '
+    found = pnn.diff(*(onnx.parser.parse_model(head + nodes.replace("WORDS", each)) for each in words))
+    assert found.verdict == verdict
+    text = " ".join([found.reason, *found.notes])
+    assert "{} in A, and {} in B".format(*(each.replace('"', "") for each in words)) in text
+
+
+def test_a_single_number_that_is_scaled_and_moved_is_an_input() -> None:
+    scaled = "(float s, float[n,4] x) => (float[n,4] y) {g = Mul(s, half) o = Sub(one, g) y = Mul(x, o)}"
+    one = made(scaled, {"half": np.float32(0.5), "one": np.float32(1)})
+    assert pnn.diff(one, made("(float s, float[n,4] x) => (float[n,4] y) {y = Mul(x, s)}")).verdict == "parted"
+
+
 def test_a_size_that_is_another_where_numbers_are_negative_decides() -> None:
     text = "(int64[n,4] x) => (int64[m] y) {s = ReduceSum<keepdims = 0>(x) y = Range(zero, s, one)}"
     stored = {"zero": np.int64(0), "one": np.int64(1)}
     other = made(text.replace("{", "{a = Abs(x) ").replace("(x) y", "(a) y"), stored)
     found = pnn.diff(other, made(text, stored))
     assert found.verdict == "undecided"
-    assert "'y' (Range) agrees on all inputs, but not on negative whole numbers" in found.reason
+    assert "'y' (Range) agrees on all inputs, but not on whole numbers of the other sign" in found.reason
 
 
 def test_inputs_are_those_of_the_same_name_in_any_order() -> None:

@@ -18,6 +18,7 @@ from portable_nn.operators.base import (
     Array,
     Attr,
     GradientContext,
+    Interval,
     KernelContext,
     Operator,
     OperatorContext,
@@ -295,5 +296,6 @@ register(
         outputs=("y", "y_scale", "y_zero_point"),
         lowering=_dynamic_lowering,
         family="arithmetic",
+        samples={0: Interval(-3, 3)},
     )
 )
