@@ -19,6 +19,9 @@ CLOSE: Final = 0.01
 LOOSE: Final = 2e-3
 """The distance, relative to its deviation, up to which a value may be another one that was computed in another way."""
 
+MASK: Final = 1e3
+"""The magnitude from which on numbers far below all others hide what is there: they say nothing of the deviation."""
+
 STEPPED: Final = 2e-2
 """The same for a value that was quantised on one side alone."""
 
@@ -102,7 +105,11 @@ def _summary(arrays: Sequence[Array]) -> _Summary:
     flat = flat[np.isfinite(flat)]
     if not flat.size:
         return _Summary(0.0, 0.0, 0.0)
-    return _Summary(float(flat.mean()), float(flat.std()), float(np.sqrt(np.mean(np.square(flat)))))
+    largest = np.abs(flat).max()
+    seen = flat > -np.sqrt(largest)
+    is_masked = largest > MASK and seen.any() and (seen | (flat < -largest / 2)).all()
+    deviation = flat[seen].std() if is_masked else flat.std()
+    return _Summary(float(flat.mean()), float(deviation), float(np.sqrt(np.mean(np.square(flat)))))
 
 
 def _orders(name: str, theirs: Sequence[Array], arrays: Sequence[Array]) -> Iterator[Match]:

@@ -485,6 +485,10 @@ def test_a_side_that_no_input_takes_decides(one: str, other: str) -> None:
     assert pnn.diff(models[0], models[2]).verdict == ("same" if "Where" in one else "parted")
 
 
+CHOSEN = "b = Identity(m) a = Where(b, x, lowest)"
+"""Scores, of which a mask hides some."""
+
+
 @pytest.mark.parametrize(
     ("one", "other", "where"),
     [
@@ -505,6 +509,25 @@ def test_ties_signs_and_single_numbers_decide(one: str, other: str, where: str) 
         found = pnn.diff(*(made(text, stored) for text in each))
         assert found.verdict == "undecided"
         assert where in found.reason
+
+
+@pytest.mark.parametrize("lowest", [-1e4, -1e9, -3.4e38])
+@pytest.mark.parametrize(
+    "masked",
+    [
+        "f = Cast<to = 1>(m) g = Sub(one, f) p = Mul(g, lowest) a = Add(x, p)",
+        "p = Where(m, zero, lowest) a = Add(x, p)",
+        "a = Where(m, x, lowest)",
+    ],
+)
+def test_a_mask_that_is_added_is_one_that_is_chosen(masked: str, lowest: float) -> None:
+    """The mask alone is near what it hides, as far as its own deviation says."""
+    stored = {"one": np.float32(1), "zero": np.float32(0), "lowest": np.float32(lowest)}
+    texts = [f"(float[n,8] x, bool[n,8] m) => (float[n,8] y) {{{each} y = Softmax(a)}}" for each in (masked, CHOSEN)]
+    for each in (texts, texts[::-1]):
+        assert pnn.diff(*(made(text, stored) for text in each)).verdict == "same"
+    wrong = made(texts[0].replace("y = Softmax(a)", "b = Mul(a, two) y = Softmax(b)"), {**stored, "two": np.float32(2)})
+    assert pnn.diff(made(texts[1], stored), wrong).verdict == "parted"
 
 
 def test_the_parts_of_a_split_without_sizes_are_as_many_as_its_outputs() -> None:
