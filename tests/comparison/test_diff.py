@@ -485,6 +485,19 @@ def test_a_side_that_no_input_takes_decides(one: str, other: str) -> None:
     assert pnn.diff(models[0], models[2]).verdict == ("same" if "Where" in one else "parted")
 
 
+def test_numbers_below_the_least_of_float16_are_rounded_to_its_multiples() -> None:
+    texts = [
+        "(float[n,4] x) => (float[n,4] y) {q = Mul(x, x) y = Mul(q, q)}",
+        "(float[n,4] x) => (float[n,4] y) {h = Cast<to = 10>(x) q = Mul(h, h) r = Mul(q, q) y = Cast<to = 1>(r)}",
+    ]
+    small = np.geomspace(1e-6, 2, 8, dtype=np.float32).reshape(2, 4)
+    for each in (texts, texts[::-1]):
+        assert pnn.diff(*map(made, each)).verdict == "same"
+        assert pnn.diff(*map(made, each), inputs={"x": small}).verdict == "same"
+    wrong = made(texts[1].replace("Mul(q, q)", "Mul(q, h)"))
+    assert pnn.diff(made(texts[0]), wrong).verdict == "parted"
+
+
 CHOSEN = "b = Identity(m) a = Where(b, x, lowest)"
 """Scores, of which a mask hides some."""
 

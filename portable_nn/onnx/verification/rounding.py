@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from msgspec.structs import replace
@@ -308,11 +308,21 @@ class _Use:
         return self._values
 
     @property
-    def unit(self) -> float:
-        """The unit of rounding: that of the coarsest float type among inputs and outputs."""
+    def floats(self) -> list[np.finfo[Any]]:
+        """The limits of the float types among inputs and outputs."""
         names = [name for name in (*self.node.inputs, *self.node.outputs) if name in self.scope.types]
         kinds = [np.dtype(self.scope.types[name].dtype) for name in names]
-        return max((float(np.finfo(kind).eps) / 2 for kind in kinds if kind.kind == "f"), default=0.0)
+        return [np.finfo(kind) for kind in kinds if kind.kind == "f"]
+
+    @property
+    def unit(self) -> float:
+        """The unit of rounding: that of the coarsest float type."""
+        return max((float(each.eps) / 2 for each in self.floats), default=0.0)
+
+    @property
+    def tiny(self) -> float:
+        """The least number of float16 above 0, of which others near it are multiples; for wider types ``TINY``."""
+        return 2.0**-24 if any(each.bits == 16 for each in self.floats) else TINY
 
     def growth(self, terms: float) -> Array:
         """γ of a sum of so many terms: guaranteed, and likely."""
@@ -378,7 +388,7 @@ def _function(use: _Use) -> list[Array]:
     absolute = max(measured.absolute, FUSED if use.fused else 0.0)
     last_place = 2 * use.unit
     return [
-        error + last_place * (measured.relative * np.abs(value) + measured.of_input * x + absolute) + TINY
+        error + last_place * (measured.relative * np.abs(value) + measured.of_input * x + absolute) + use.tiny
         for error, value in zip(_ends(use), use.values, strict=True)
     ]
 
@@ -396,7 +406,7 @@ def _products(use: _Use) -> list[Array]:
             name: size + use.x[name].errors[kind] if size.dtype.kind == "f" else size for name, size in sizes.items()
         }
         for error, size, moved in zip(found, within, use.run(off, magnitudes=True), strict=True):
-            error[kind] = growth[kind] * moved + (moved - size) + terms * TINY
+            error[kind] = growth[kind] * moved + (moved - size) + terms * use.tiny
     return found
 
 
@@ -410,7 +420,7 @@ def _quotient(use: _Use) -> list[Array]:
     for kind in (0, 1):
         left = np.abs(other.value) - other.errors[kind]
         off = (one.errors[kind] + size * other.errors[kind]) / left
-        found[kind] = np.where(left > 0, off, math.inf) + use.unit * size + TINY
+        found[kind] = np.where(left > 0, off, math.inf) + use.unit * size + use.tiny
     return [found]
 
 
@@ -423,7 +433,7 @@ def _local_response(use: _Use) -> list[Array]:
     # Where the power is an exponential, its argument is rounded too.
     powers = 1 + np.abs(np.log(np.abs(np.where(value, x.value / np.where(value, value, 1), 1))))
     growth = use.growth((size + 16) * max(1.0, beta)).reshape(2, *[1] * value.ndim)
-    return [growth * powers * np.abs(value) + TINY]
+    return [growth * powers * np.abs(value) + use.tiny]
 
 
 def _transformed(use: _Use) -> list[Array]:
@@ -439,7 +449,7 @@ def _transformed(use: _Use) -> list[Array]:
     share = (1 + use.context.int("onesided")) / length if use.context.int("inverse") else 1.0
     growth = use.growth(2 * length + 2).reshape(2, *[1] * x.value.ndim)
     errors = growth * np.abs(x.value).sum(along, keepdims=True) + x.errors.sum(along, keepdims=True)
-    return [np.broadcast_to(share * errors, (2, *use.values[0].shape)) + TINY]
+    return [np.broadcast_to(share * errors, (2, *use.values[0].shape)) + use.tiny]
 
 
 _OWN: Final[Mapping[str, Rule]] = {"LRN": _local_response, "DFT": _transformed}
