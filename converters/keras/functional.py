@@ -59,7 +59,7 @@ class Functional:
         self._take_inputs(given)
         found = {name: list(calls(each)) for name, each in self.layers.items()}
         for name, index in self._in_order(found):
-            if index < len(found[name]):
+            if index not in self.made[name]:  # An input is made already.
                 self.made[name][index] = self._one(name, found[name][index])
         return mapped(self.config.get("output_layers"), lambda ref: self._output(ref))
 

@@ -190,6 +190,13 @@ def test_a_functional_file_is_read(tmp_path: Path) -> None:
     assert read_keras(written(tmp_path, functional()), verify=False).network.graph.outputs == ("d",)
 
 
+def test_a_call_of_an_input_is_none(tmp_path: Path) -> None:
+    """What it would read is made later."""
+    found = functional()
+    found["config"]["layers"][0]["inbound_nodes"] = tensor("d", 0, 0)
+    assert read_keras(written(tmp_path, found), verify=False).network.graph.outputs == ("d",)
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 def test_graphs_that_contradict_themselves_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(PortableNNError, match=r"m\.keras"):
