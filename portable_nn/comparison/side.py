@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -143,28 +143,40 @@ class Side:
 
         Raises ``FormatError`` and ``UnsupportedError`` where onnxruntime cannot run that.
         """
-        session = self._session(self._shown(given))
+        values = self.opened({name: arrays[0] for name, arrays in given.items()})
         found = []
         for place, feeds in enumerate(rounds):
-            arrays = {**feeds, **{name: arrays[place] for name, arrays in given.items()}}
-            results = session.run_fitting({value.name: arrays[value.name] for value in session.inputs})
-            names = (value.name.removesuffix(MARK) for value in session.outputs)
-            found.append(dict(zip(names, results, strict=True)))
+            read = {name: arrays[place] for name, arrays in given.items()}
+            found.append(values({**feeds, **read}))
         return found
+
+    def opened(self, given: Mapping[str, Array]) -> Callable[[Feeds], dict[str, Array]]:
+        """The function that ``run`` calls for each of the inputs, among which are values of the types of those given.
+
+        Raises as ``run``, also where it is called.
+        """
+        session = self._session(self._shown(given))
+        names = [value.name.removesuffix(MARK) for value in session.outputs]
+
+        def values(arrays: Feeds) -> dict[str, Array]:
+            results = session.run_fitting({value.name: arrays[value.name] for value in session.inputs})
+            return dict(zip(names, results, strict=True))
+
+        return values
 
     def output(self, name: str, known: Mapping[str, Array]) -> Array:
         """An output: a value that is ``known``, or a constant."""
         return known[name] if name in known else self.constants[name]
 
-    def _shown(self, given: Mapping[str, Sequence[Array]]) -> ModelProto:
+    def _shown(self, given: Mapping[str, Array]) -> ModelProto:
         """The model with all values as outputs, and those ``given`` as inputs."""
         names = (name + MARK if name in given else name for name in self.dependent)
         shown = self._copy(names)
         graph = shown.graph
         for node in graph.node:
             node.output[:] = [name + MARK if name in given else name for name in node.output]
-        for name, arrays in given.items():
-            graph.input.add(name=name).type.tensor_type.elem_type = DTYPE_CODES[arrays[0].dtype.name]
+        for name, array in given.items():
+            graph.input.add(name=name).type.tensor_type.elem_type = DTYPE_CODES[array.dtype.name]
         for value in graph.input:
             value.type.tensor_type.ClearField("shape")
         return shown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from typing import Final, NamedTuple
@@ -118,44 +118,46 @@ def _beyond(found: Given, drawn: bool) -> Iterator[tuple[str, str]]:
     """The nodes that differ on other numbers, and these."""
     kinds = {found.feeds[0][name].dtype.kind for name in found.other.inputs if drawn}
     met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
-    for words, change in _CHANGES.items():
-        with suppress(PortableNNError):  # What is found in an image, say, has another size where numbers are larger.
-            if change.within:
-                for name, nodes in _changed(found, met, change):
-                    yield name, f"not on {words}" + nodes
-            if change.kind in kinds:
-                for name in _changed_ends(found, met, change):
-                    yield name, f"not on {words}"
+    with suppress(PortableNNError):  # A session that shows all values may be too large, say.
+        yield from _changed(found, met)
+        yield from _changed_ends(found, met, kinds)
 
 
-def _changed_ends(found: Given, met: Mapping[str, Match], change: _Change) -> Iterator[str]:
-    """The outputs that differ where inputs are changed: one side of a Where, say, is taken there alone."""
-    rounds = [change.of(known, found.one.inputs) for known in found.theirs[:2]]
-    theirs = found.one.run(rounds, {})
-    rounds = [change.of(known, found.other.inputs) for known in found.feeds[:2]]
-    for known, ours in zip(theirs, found.other.run(rounds, {}), strict=True):
-        for name in found.other.outputs:
-            if name in met and _are_apart(met[name], known[met[name].value], ours[name]):
-                yield name
-
-
-def _changed(found: Given, met: Mapping[str, Match], change: _Change) -> Iterator[tuple[str, str]]:
-    """The nodes that differ where what they read is changed, and how they differ as nodes.
+def _changed(found: Given, met: Mapping[str, Match]) -> Iterator[tuple[str, str]]:
+    """The nodes that differ where floats that they read are others.
 
     They read one value: several may depend on each other, as x and whether it is above 20 do.
     """
-    given = change.of(found.theirs[0], {match.value for match in met.values()})
-    feeds = change.of(found.theirs[0], found.one.inputs)
-    [theirs] = found.one.run([feeds], {name: [x] for name, x in given.items()})
-    moved = {name: match.arranged(given[match.value], found.ours[0][name]) for name, match in met.items()}
-    feeds = change.of(found.feeds[0], found.other.inputs)
-    [ours] = found.other.run([feeds], {name: [x] for name, x in moved.items()})
-    for name, match in met.items():
-        read = _read_alone(found, name, met)
-        values = given if match.value == read else theirs
-        if read and _are_apart(match, values[match.value], ours[name]):
-            nodes = node_difference(found.one, found.other, match.value, name)
-            yield name, nodes and f": {nodes}"
+    known, ours = found.theirs[0], found.ours[0]
+    one = found.one.opened({match.value: known[match.value] for match in met.values()})
+    other = found.other.opened({name: ours[name] for name in met})
+    for words, change in _CHANGES.items():
+        if change.within:
+            given = change.of(known, {match.value for match in met.values()})
+            moved = {name: match.arranged(given[match.value], ours[name]) for name, match in met.items()}
+            with suppress(PortableNNError):  # What is found in an image, say, has another size.
+                theirs = one(change.of(known, found.one.inputs) | given)
+                mine = other(change.of(found.feeds[0], found.other.inputs) | moved)
+                for name, match in met.items():
+                    read = _read_alone(found, name, met)
+                    values = given if match.value == read else theirs
+                    if read and _are_apart(match, values[match.value], mine[name]):
+                        nodes = node_difference(found.one, found.other, match.value, name)
+                        yield name, f"not on {words}" + (nodes and f": {nodes}")
+
+
+def _changed_ends(found: Given, met: Mapping[str, Match], kinds: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The outputs that differ where inputs are others: one side of a Where, say, is taken there alone."""
+    one, other = found.one.opened({}), found.other.opened({})
+    for words, change in _CHANGES.items():
+        rounds = [*zip(found.theirs, found.feeds, strict=True)][:2] if change.kind in kinds else []
+        with suppress(PortableNNError):  # A whole number may be too large for an index.
+            for known, feeds in rounds:
+                theirs = one(change.of(known, found.one.inputs))
+                ours = other(change.of(feeds, found.other.inputs))
+                for name in found.other.outputs:
+                    if name in met and _are_apart(met[name], theirs[met[name].value], ours[name]):
+                        yield name, f"not on {words}"
 
 
 def _are_apart(match: Match, theirs: Array, ours: Array) -> bool:
