@@ -59,7 +59,7 @@ def test_no_import_goes_up_nor_round_in_a_circle(modules: dict[str, Path], order
 
 
 CEILINGS = {
-    "statements": 72_638,
+    "statements": 72_644,
     "tokens a statement": 14.51,
     "functions of complexity above 15": 79,
     "parameters of an internal function": 12,
