@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from portable_nn.network import Network
 from portable_nn.onnx.opsets.support import reads
 from portable_nn.runtimes.subject import Feeds, Subject
 from portable_nn.runtimes.task import Port
+
+Words: TypeAlias = dict[str, list[tuple[str, Sequence[str]]]]
+"""What has words, and these, by the name of an input or output: columns with their categories, or classes."""
 
 
 def with_read_inputs(subject: Subject) -> Subject:
@@ -88,25 +91,28 @@ def unlike_ends(one: Side, other: Side) -> str:
 
 
 def _other_words(one: Side, other: Side) -> Iterator[tuple[str, bool]]:
-    """The categories and classes that numbers stand for, where two networks have others, and whether that decides.
+    """The differences of the categories and classes that numbers stand for, and whether each makes another function.
 
-    Classes may be called otherwise; categories, and the same classes in another order, make another function.
+    Other categories do, and the same classes in another order; a class may have another name.
     """
-    ours, theirs = (_words(side.subject.network) for side in (one, other))
-    for (name, mine, is_read), (_, its, _) in zip(ours, theirs, strict=False):
-        if mine and its and mine != its:
-            text = f"{name} has {some(mine)} in A, and {some(its)} in B"
-            yield text, is_read or sorted(mine) == sorted(its)
+    ours, theirs = _words(one), _words(other)
+    pairs = [(mine.name, its.name) for mine, its, _ in _entries(one, other)]
+    for a, b in (*pairs, *zip(one.outputs, other.outputs, strict=False)):
+        for (what, mine), (_, its) in zip(ours.get(a, ()), theirs.get(b, ()), strict=False):
+            if mine and its and mine != its:
+                text = f"{what} has {some(mine)} in A, and {some(its)} in B"
+                yield text, a in one.inputs or sorted(mine) == sorted(its)
 
 
-def _words(network: Network | str) -> Iterator[tuple[str, Sequence[str], bool]]:
-    """The categories of each column, and the classes of each output: what has them, the words, and if they are read."""
+def _words(side: Side) -> Words:
+    """The words of a model; none where it is no network here."""
+    network, found = side.subject.network, Words()
     if isinstance(network, Network):
         for info in network.inputs:
-            for column in info.columns:
-                yield f"column '{column.name}'", column.categories, True
+            found[info.name] = [(f"column '{column.name}'", column.categories) for column in info.columns]
         for output in network.outputs:
-            yield f"output '{output.name}'", output.labels, False
+            found[output.name] = [(f"output '{output.name}'", output.labels)]
+    return found
 
 
 def other_ends(one: Side, other: Side) -> Iterator[str]:

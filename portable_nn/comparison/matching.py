@@ -19,11 +19,11 @@ CLOSE: Final = 0.01
 LOOSE: Final = 2e-3
 """The distance, relative to its deviation, up to which a value may be another one that was computed in another way."""
 
-MASK: Final = 1e3
-"""The magnitude from which on numbers far below all others hide what is there: they say nothing of the deviation."""
-
 STEPPED: Final = 2e-2
 """The same for a value that was quantised on one side alone."""
+
+MASK: Final = 1e3
+"""The magnitude from which on negative numbers far below all others are a mask. The deviation leaves a mask out."""
 
 
 class Match(NamedTuple):
@@ -106,7 +106,7 @@ def _summary(arrays: Sequence[Array]) -> _Summary:
     if not flat.size:
         return _Summary(0.0, 0.0, 0.0)
     largest = np.abs(flat).max()
-    seen = flat > -np.sqrt(largest)
+    seen = flat > -np.sqrt(largest)  # Between these and the numbers of a mask there are none.
     is_masked = largest > MASK and seen.any() and (seen | (flat < -largest / 2)).all()
     deviation = flat[seen].std() if is_masked else flat.std()
     return _Summary(float(flat.mean()), float(deviation), float(np.sqrt(np.mean(np.square(flat)))))

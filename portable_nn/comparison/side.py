@@ -151,9 +151,9 @@ class Side:
         return found
 
     def opened(self, given: Mapping[str, Array]) -> Callable[[Feeds], dict[str, Array]]:
-        """The function that ``run`` calls for each of the inputs, among which are values of the types of those given.
+        """A function that computes all values from arrays by name: the inputs, and values that are ``given``.
 
-        Raises as ``run``, also where it is called.
+        Of the arrays given here, only the types count. Raises as ``run``, and so does the function.
         """
         session = self._session(self._shown(given))
         names = [value.name.removesuffix(MARK) for value in session.outputs]

@@ -88,14 +88,20 @@ def _is_another(x: Array, y: Array) -> bool:
 
 
 class _Change(NamedTuple):
-    """Other numbers: of what kind those are that change, what becomes of them, and whether values between change."""
+    """Other numbers in place of those that models were run on.
+
+    Attributes:
+        kind: the kind of numpy types that change: ``f``, floats, or ``i``, whole numbers.
+        change: the function that makes them.
+        within: whether nodes are also run one by one, each on other numbers.
+    """
 
     kind: str
     change: Callable[[Array], Array]
     within: bool = False
 
     def of(self, known: Mapping[str, Array], names: Iterable[str]) -> dict[str, Array]:
-        """Some of the values."""
+        """The values with these names, of which those of the kind are changed."""
         found = {name: known[name] for name in names}
         for name, x in found.items():
             if x.dtype.kind == self.kind:
@@ -111,11 +117,12 @@ _CHANGES: Final = {
     f"whole numbers {STRETCH} times as large": _Change("i", lambda x: x * STRETCH),
     "whole numbers of the other sign": _Change("i", np.negative),
 }
-"""Other numbers. Of floats between, rewrites may rely on the sign; whole numbers may be sizes there."""
+"""The other numbers, by words for them. Not all are for nodes: rewrites may rely on the sign of a value, and whole
+numbers may be sizes."""
 
 
 def _beyond(found: Given, drawn: bool) -> Iterator[tuple[str, str]]:
-    """The nodes that differ on other numbers, and these."""
+    """The nodes that differ on other numbers, and on which."""
     kinds = {found.feeds[0][name].dtype.kind for name in found.other.inputs if drawn}
     met = {name: match for name, match in found.given.items() if match.value in found.one.maker}
     with suppress(PortableNNError):  # A session that shows all values may be too large, say.
@@ -124,9 +131,9 @@ def _beyond(found: Given, drawn: bool) -> Iterator[tuple[str, str]]:
 
 
 def _changed(found: Given, met: Mapping[str, Match]) -> Iterator[tuple[str, str]]:
-    """The nodes that differ where floats that they read are others.
+    """The nodes that differ where each reads other floats.
 
-    They read one value: several may depend on each other, as x and whether it is above 20 do.
+    Only nodes that read one value are looked at: several may depend on each other, as x and whether it is above 20 do.
     """
     known, ours = found.theirs[0], found.ours[0]
     one = found.one.opened({match.value: known[match.value] for match in met.values()})
@@ -147,10 +154,12 @@ def _changed(found: Given, met: Mapping[str, Match]) -> Iterator[tuple[str, str]
 
 
 def _changed_ends(found: Given, met: Mapping[str, Match], kinds: Collection[str]) -> Iterator[tuple[str, str]]:
-    """The outputs that differ where inputs are others: one side of a Where, say, is taken there alone."""
+    """The outputs that differ on other inputs of these ``kinds``, as where another side of a Where is taken there."""
     one, other = found.one.opened({}), found.other.opened({})
+    rounds = [*zip(found.theirs, found.feeds, strict=True)][:2]
     for words, change in _CHANGES.items():
-        rounds = [*zip(found.theirs, found.feeds, strict=True)][:2] if change.kind in kinds else []
+        if change.kind not in kinds:
+            continue
         with suppress(PortableNNError):  # A whole number may be too large for an index.
             for known, feeds in rounds:
                 theirs = one(change.of(known, found.one.inputs))

@@ -582,6 +582,15 @@ def test_words_that_numbers_stand_for_are_compared(nodes: str, words: tuple[str,
     assert "{} in A, and {} in B".format(*(each.replace('"', "") for each in words)) in text
 
 
+def test_classes_are_those_of_the_output_with_the_same_name() -> None:
+    x = pnn.Input(4, name="x")
+    first, second = pnn.Dense(2, name="first")(x), pnn.Dense(2, name="second")(x)
+    one = pnn.Network(x, [first, second], seed=0, labels=["a", "b"])
+    other = pnn.Network(x, [second, first], seed=0, labels=["b", "a"])
+    found = pnn.diff(one, other)  # The classes are those of "first" here, and of "second" there.
+    assert (found.verdict, found.notes) == ("same", ())
+
+
 def test_a_single_number_that_is_scaled_and_moved_is_an_input() -> None:
     scaled = "(float s, float[n,4] x) => (float[n,4] y) {g = Mul(s, half) o = Sub(one, g) y = Mul(x, o)}"
     one = made(scaled, {"half": np.float32(0.5), "one": np.float32(1)})
