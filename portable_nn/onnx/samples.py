@@ -107,7 +107,7 @@ BATCHES: Final = (1, 3)
 SEVERAL: Final = (2, 3)
 """The same, where one example alone cannot be computed."""
 
-SIZES: Final[tuple[int, ...]] = (16, 32, 64, 128, 224, 256, 8, 4, 2, 1, 1024, 4096)
+SIZES: Final[tuple[int, ...]] = (16, 33, 32, 64, 128, 224, 256, 8, 4, 2, 1, 1024, 4096)
 """The values that are tried for any other unknown size, such as the length of a sequence or, the last, of a sound; the
 first that fits."""
 

@@ -524,6 +524,25 @@ def test_ties_signs_and_single_numbers_decide(one: str, other: str, where: str) 
         assert where in found.reason
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(x)",
+            "MaxPool<kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1>(x)",
+        ),
+        ("Conv<strides = [2, 2], pads = [0, 0, 1, 1]>(x, w)", 'Conv<strides = [2, 2], auto_pad = "SAME_UPPER">(x, w)'),
+    ],
+    ids=["ceil_mode", "auto_pad"],
+)
+def test_sizes_that_are_odd_decide(one: str, other: str) -> None:
+    """A stride of 2 divides even sizes alone, where both give the same."""
+    weights = {"w": np.random.default_rng(0).normal(size=(3, 2, 3, 3)).astype(np.float32)}
+    texts = [f"(float[n,2,h,w] x) => (float[n,c,i,j] y) {{y = {text}}}" for text in (one, other)]
+    for each in (texts, texts[::-1]):
+        assert pnn.diff(*(made(text, weights) for text in each)).verdict == "parted"
+
+
 @pytest.mark.parametrize("lowest", [-1e4, -1e9, -3.4e38])
 @pytest.mark.parametrize(
     "masked",

@@ -182,7 +182,7 @@ def too_wide() -> Network:
 def test_where_no_size_fits_it_is_said_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     message = (
-        f"{path}: none of the sizes 1, 2, 4, 8, 16, 32, 64, 128, 224, 256, 1024, 4096 that are tried for 'width' fits "
+        f"{path}: none of the sizes 1, 2, 4, 8, 16, 32, 33, 64, 128, 224, 256, 1024, 4096 that are tried for 'width' fits "
         "the nodes; --io FILE.npz gives inputs that it can run on, --verify none leaves the comparison out"
     )
     with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
@@ -540,7 +540,7 @@ def test_a_model_of_tokens_is_proved_on_tokens() -> None:
     found = read_onnx(model)
     assert found.outputs["y"].max_abs_error < 1e-6
     feeds = drawn(found.network.graph)[1]
-    assert feeds["tokens"].shape == (3, 32)
+    assert feeds["tokens"].shape == (3, 33)
     assert feeds["tokens"].max() > 6
     assert set(np.unique(feeds["mask"])) == {0, 1}
     assert import_onnx(model, seed=3, atol=1e-4).graph.name == "tokens"
