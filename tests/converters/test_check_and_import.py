@@ -81,7 +81,10 @@ MADE: Mapping[str, tuple[Sequence[NodeProto], Mapping[str, Any], Mapping[str, An
     "two sizes that a dense layer fixes": (HEAD, {"x": ["n", 3, "h", "w"]}, {"w": f32(3 * 64, 5)}, "fits some sizes"),
     "one size that a dense layer fixes": (HEAD, {"x": ["n", 3, "h", 8]}, {"w": f32(3 * 64, 5)}, ""),
     "sizes that none of those tried fits": (
-        [node("Reshape", ["x", "s"], ["y"])], {"x": ["n", "k"]}, {"s": np.array([-1, 13])}, "import refuses it: none of",
+        [node("Reshape", ["x", "s"], ["y"])],
+        {"x": ["n", "k"]},
+        {"s": np.array([-1, 13])},
+        "import refuses it: none of",
     ),
     "a kernel that is wider than what is tried": (
         [node("Conv", ["x", "w"], ["y"])], {"x": ["n", 1, "t"]}, {"w": f32(1, 1, 9999)}, "import refuses it: none of",

@@ -182,8 +182,8 @@ def too_wide() -> Network:
 def test_where_no_size_fits_it_is_said_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     message = (
-        f"{path}: none of the sizes 1, 2, 4, 8, 16, 32, 33, 64, 128, 224, 256, 1024, 4096 that are tried for 'width' fits "
-        "the nodes; --io FILE.npz gives inputs that it can run on, --verify none leaves the comparison out"
+        f"{path}: none of the sizes 1, 2, 4, 8, 16, 32, 33, 64, 128, 224, 256, 1024, 4096 that are tried for 'width' "
+        "fits the nodes; --io FILE.npz gives inputs that it can run on, --verify none leaves the comparison out"
     )
     with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
         export_onnx(too_wide(), path)
